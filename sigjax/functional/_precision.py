@@ -1,0 +1,39 @@
+"""The precision in which a function is computed before it is rounded once to its result's."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+Kernel = Callable[[Array], Array]
+
+
+def round_once(kernel: Kernel, x: Array, *, faithful: bool = False) -> Array:
+    r"""Evaluates `kernel` in a wider type than `x`'s where there is one to be had.
+
+    * 16-bit and narrower: in float32. An error of $u$ ulp there is one of $u/2^{13}$ ulp
+      (float16) or $u/2^{16}$ ulp (bfloat16) before the only rounding.
+    * float32: in float32, or in float64 if `faithful`. The float64 operations are traced as
+      such whether or not `jax_enable_x64` is set, so the caller's configuration is left alone.
+    * float64: as it is.
+    """
+    dtype = x.dtype
+    if dtype == jnp.float64:
+        return kernel(x)
+    if dtype == jnp.float32:
+        if not faithful:
+            return kernel(x)
+        with jax.enable_x64(True):
+            wide = kernel(lax.convert_element_type(x, jnp.float64))
+            return lax.convert_element_type(wide, jnp.float32)
+    return lax.convert_element_type(kernel(lax.convert_element_type(x, jnp.float32)), dtype)
+
+
+def refuse_faithful_float64(function: str, x: Array) -> None:
+    """Raises ValueError: no JAX type is wider than float64, so nothing can be promised there."""
+    if x.dtype == jnp.float64:
+        raise ValueError(
+            f"sigjax.{function}: faithful=True needs a type wider than the argument's, "
+            "and there is none for float64; expected float32 or narrower"
+        )
