@@ -156,6 +156,13 @@ class Decay(NamedTuple):
         """$1 - e^{-a}$ with full relative accuracy."""
         return (1 - self.power) - self.power * self.s
 
+    def times_sigmoid(self, factor: Array) -> Array:
+        r"""factor $t/(1+t)$ as factor $(t - t \sigma(-a))$, a rounding less than the quotient."""
+        raised_product = self.raised * (factor + factor * self.s)
+        raised_t = self.raised * (1 + self.s)
+        share = raised_t / (2.0**_HEADROOM + raised_t)
+        return (raised_product - raised_product * share) * 2.0**-_HEADROOM
+
     def times_over(self, numerator: Array, excess: Array) -> Array:
         r"""$\frac{t \cdot numerator}{1 + t \cdot excess}$, normal whenever the result is."""
         raised_numerator = self.raised * (numerator + numerator * self.s)

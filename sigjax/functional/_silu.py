@@ -12,7 +12,7 @@ from ._precision import Kernel
 
 def _value(x: Array) -> Array:
     a = magnitude(x)
-    below = decay(a).times_over(a, jnp.ones_like(a))  # -silu(-a), and silu(a) is the rest of a
+    below = decay(a).times_sigmoid(a)  # -silu(-a), and silu(a) is the rest of a
     return jnp.where(x >= 0, x - below, -below)
 
 

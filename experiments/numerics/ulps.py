@@ -1,0 +1,58 @@
+"""Errors in units in the last place."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from jax import Array
+
+# bits of precision, exponents of the smallest normal and of the largest number (IEEE 754)
+FORMATS = {"bfloat16": (8, -126, 127), "float16": (11, -14, 15), "float32": (24, -126, 127)}
+
+
+class Errors(NamedTuple):
+    """What one function does on a set of inputs.
+
+    Attributes:
+      ulp: error of each result, in ulp of the truth; 0 where the truth is subnormal or is
+        infinite or NaN and matched.
+      wrong: where the result is 0, infinite or NaN and the truth is a normal number, or the
+        truth is infinite or NaN and the result is not.
+    """
+
+    ulp: Array
+    wrong: Array
+
+
+def ulp_errors(result: Array, truth: Array, dtype: str, least: Array | float = 0.0) -> Errors:
+    """Compares float64 `result`s, which are numbers of `dtype`, with float64 `truth`s.
+
+    The ulp of a truth in $[2^e, 2^{e+1})$ is $2^{e+1-p}$; no truth is given the ulp of a
+    number smaller than `least` (the mixed bound near a root).
+    """
+    precision, smallest, highest = FORMATS[dtype]
+    size = jnp.abs(truth)
+    largest = (2.0 - 2.0 ** (1 - precision)) * 2.0**highest
+    overflow = size >= largest + 2.0 ** (highest - precision)  # rounds to infinity
+    normal = (size >= 2.0**smallest) & ~overflow
+    _, exponent = jnp.frexp(jnp.maximum(size, least))
+    unit = jnp.ldexp(jnp.ones_like(truth), exponent - precision)
+    broken = ~jnp.isfinite(result)
+    ulp = jnp.where(normal & ~broken, jnp.abs(result - truth) / unit, 0.0)
+    wrong_normal = normal & (broken | ((result == 0) & (size >= least)))
+    wrong_nan = jnp.isnan(truth) & ~jnp.isnan(result)
+    wrong_infinite = overflow & (jnp.isnan(result) | (jnp.abs(result) < largest))
+    return Errors(ulp, wrong_normal | wrong_nan | wrong_infinite)
+
+
+def every_16_bit_number(dtype: str) -> np.ndarray:
+    """All 65,536 bit patterns of float16 or bfloat16."""
+    kind = np.float16 if dtype == "float16" else ml_dtypes.bfloat16
+    return np.arange(2**16, dtype=np.uint16).view(kind)
+
+
+def float32_numbers(start: int, count: int, stride: int) -> np.ndarray:
+    """The float32 numbers whose bits are start, start + stride, ..."""
+    bits = start + stride * np.arange(count, dtype=np.int64)
+    return bits[bits < 2**32].astype(np.uint32).view(np.float32)
