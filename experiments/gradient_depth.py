@@ -98,17 +98,17 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 
 def points(config: Config) -> list[dict[str, int | str]]:
     """The networks to measure, in the order in which the figure shows them."""
-    plain = dict(
-        norm="none",
-        residual=0,
-        naive=0,
-        data="digits",
-        role="profile",
-        batch=config.batch,
-        width=config.width,
-        depth=config.depth,
-        seeds=config.seeds,
-    )
+    plain = {
+        "norm": "none",
+        "residual": 0,
+        "naive": 0,
+        "data": "digits",
+        "role": "profile",
+        "batch": config.batch,
+        "width": config.width,
+        "depth": config.depth,
+        "seeds": config.seeds,
+    }
     profiles = [
         dict(plain, activation=activation, initializer=initializer)
         for activation, initializer in itertools.product(ACTIVATIONS, INITIALIZERS)

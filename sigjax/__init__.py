@@ -8,5 +8,6 @@ from .functional import sigmoid_derivative as sigmoid_derivative
 from .functional import silu as silu
 from .functional import softplus as softplus
 from .functional import swish as swish
+from .functional import tanh_from_sigmoid as tanh_from_sigmoid
 
 __version__ = "0.1.0"

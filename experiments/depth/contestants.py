@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -62,8 +63,7 @@ class _FlaxNetwork(nnx.Module):
     def __init__(self, activation: Callable, width: int, depth: int, rngs: nnx.Rngs):
         sizes = [PIXELS] + [width] * depth
         self.layers = nnx.List(
-            nnx.Linear(m, n, use_bias=False, rngs=rngs)
-            for m, n in zip(sizes[:-1], sizes[1:], strict=True)
+            nnx.Linear(m, n, use_bias=False, rngs=rngs) for m, n in itertools.pairwise(sizes)
         )
         self.readout = nnx.Linear(width, CLASSES, use_bias=False, rngs=rngs)
         self.activation = activation

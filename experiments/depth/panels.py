@@ -45,7 +45,7 @@ def _style_legend(axis: Axes, entries: Iterable[tuple[str, dict]], **place: obje
 
 def bound(axis: Axes, dataset: xr.Dataset) -> None:
     """The sigmoid's gradient under the article's chain, the norms' chain and mean field."""
-    chosen = dict(role="profile", activation="sigmoid", initializer="standard")
+    chosen = {"role": "profile", "activation": "sigmoid", "initializer": "standard"}
     network = only(dataset, data="digits", **chosen)
     layer, depth = network["layer"], int(network["depth"])
     to_top = depth - layer

@@ -8,3 +8,4 @@ from ._silu import swish as swish
 from ._softplus import log1m_sigmoid as log1m_sigmoid
 from ._softplus import log_sigmoid as log_sigmoid
 from ._softplus import softplus as softplus
+from ._tanh import tanh_from_sigmoid as tanh_from_sigmoid

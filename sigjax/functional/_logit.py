@@ -72,7 +72,7 @@ def logit(p: ArrayLike, *, faithful: bool = False) -> Array:
 
     Example:
       >>> import sigjax
-      >>> print(f"{sigjax.logit(0.9):.6f}")
-      2.197225
+      >>> print(f"{sigjax.logit(0.9):.4f}")
+      2.1972
     """
     return _logit(p, faithful=faithful)
