@@ -1,0 +1,1 @@
+"""Every figure, held to numbers: `python -m experiments list`."""

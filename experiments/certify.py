@@ -56,7 +56,10 @@ class Config:
 
 @functools.cache
 def _candidate(library: str, name: str, order: int) -> Any:
-    return jax.jit(subjects.derivative(subjects.subject(library, name), order))
+    function = subjects.subject(library, name)
+    if function is None:
+        raise ValueError(f"{library} has no {name}")
+    return jax.jit(subjects.derivative(function, order))
 
 
 @functools.cache
@@ -93,7 +96,8 @@ def _one_exponent(name: str, start: int, config: Config) -> dict[str, np.ndarray
         rows["worst_input"].append(float(x[int(where)]))
         rows["wrong"].append(float(wrong))
         rows["above_1"].append(float(above))
-    return {key: np.asarray(row) for key, row in rows.items()} | {"tried": np.float64(count)}
+    rows["tried"] = [count]
+    return {key: np.asarray(row, np.float64) for key, row in rows.items()}
 
 
 def _measure_point(point: Mapping[str, Any], *, config: Config) -> xr.Dataset:
@@ -108,7 +112,7 @@ def _measure_point(point: Mapping[str, Any], *, config: Config) -> xr.Dataset:
     arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     return xr.Dataset(
         {
-            key: (("exponent",) if key == "tried" else ("exponent", "order"), array)
+            key: (("exponent",), array[:, 0]) if key == "tried" else (("exponent", "order"), array)
             for key, array in arrays.items()
         }
     )
@@ -142,9 +146,9 @@ def worst(dataset: xr.Dataset) -> dict[tuple[str, str], tuple[float, float]]:
     for function in dataset["function"].values:
         for order in dataset["order"].values:
             part = dataset.sel(function=function, order=order)
-            where = int(part["ulp"].argmax())
-            ulp, at = float(part["ulp"][where]), float(part["worst_input"][where])
-            table[str(function), str(order)] = (ulp, at)
+            where = int(np.argmax(part["ulp"].values))
+            ulp, at = part["ulp"].values[where], part["worst_input"].values[where]
+            table[str(function), str(order)] = (float(ulp), float(at))
     return table
 
 

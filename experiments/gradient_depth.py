@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ from experiments.depth.profile import (
 from experiments.harness import Claim, sweep
 from sigjax.theory import mean_field
 
-Point = Mapping[str, int | str]
+Point = Mapping[str, Any]
 
 # How far a computed norm may exceed an exact bound: some thousand roundings of float32.
 _ROUNDING = 1e-4
@@ -96,7 +97,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     return dataset
 
 
-def points(config: Config) -> list[dict[str, int | str]]:
+def points(config: Config) -> list[dict[str, Any]]:
     """The networks to measure, in the order in which the figure shows them."""
     plain = {
         "norm": "none",
@@ -340,8 +341,9 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def _naive_reach(network: xr.Dataset) -> float:
     """Layers from the top down to the first whose naive norm is 0, averaged over seeds."""
-    dead = np.isneginf(network["log10_naive_weight_gradient"])
-    return float(int(network["depth"]) - (dead * network["layer"]).max("layer").mean())
+    dead = network["log10_naive_weight_gradient"] == -np.inf
+    highest: xr.DataArray = (dead * network["layer"]).max("layer")
+    return float(network["depth"] - highest.mean())
 
 
 def plot(dataset: xr.Dataset) -> Figure:

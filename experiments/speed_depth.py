@@ -14,6 +14,7 @@ first call that is timed apart and includes its compilation.
 import dataclasses
 import functools
 import time
+from typing import Any
 
 import jax
 import matplotlib.pyplot as plt
@@ -110,19 +111,20 @@ def _seconds(run) -> float:
 
 def _compilation(network: PlainNetwork, depth: int, config: Config) -> tuple[float, float]:
     """Best of three times to trace and compile, and the program's scratch memory."""
-    struct = functools.partial(jax.ShapeDtypeStruct, dtype=np.float32)
+    struct: Any = functools.partial(jax.ShapeDtypeStruct, dtype=np.float32)
+    labels: Any = jax.ShapeDtypeStruct((config.batch,), np.int32)
     seeds, width = config.seeds, config.width
     weights = Weights(
         struct((seeds, PIXELS, width)),
         struct((depth - 1, seeds, width, width)),
         struct((seeds, width, CLASSES)),
     )
-    batch = Batch(struct((config.batch, PIXELS)), jax.ShapeDtypeStruct((config.batch,), np.int32))
+    batch = Batch(struct((config.batch, PIXELS)), labels)
     times = []
     for _ in range(3):
         start = time.perf_counter()
         reading = jax.vmap(functools.partial(layer_gradients, network), (SEED_AXES, None))
-        program = jax.jit(reading).lower(weights, batch).compile()
+        program: Any = jax.jit(reading).lower(weights, batch).compile()
         times.append(time.perf_counter() - start)
     return min(times), float(program.memory_analysis().temp_size_in_bytes)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from .normalization import no_norm
 
 
 class Weights(NamedTuple):
-    """Kernels of a network without biases.
+    """Kernels of a network without biases, or what describes them, kernel by kernel.
 
     Attributes:
       input: `[inputs, width]`, layer 1.
@@ -26,9 +26,9 @@ class Weights(NamedTuple):
       readout: `[width, classes]`.
     """
 
-    input: Array
-    hidden: Array
-    readout: Array
+    input: Any
+    hidden: Any
+    readout: Any
 
 
 # Seeds stand behind the layers, so that a scan over layers reads contiguous memory: with

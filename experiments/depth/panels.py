@@ -1,6 +1,7 @@
 """The panels of the gradient depth figure; each draws what it finds in the dataset."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,10 +19,10 @@ DEEP = (("sigmoid", "standard"), ("tanh", "standard"), ("tanh", "orthogonal"), (
 
 # Okabe & Ito's palette: distinct for every kind of colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_THEORY = {"color": "black", "linestyle": "--", "linewidth": 1.0}
+_THEORY: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.0}
 
 
-def _spread(axis: Axes, profile: xr.DataArray, **style: object) -> None:
+def _spread(axis: Axes, profile: xr.DataArray, **style: Any) -> None:
     """Draws the median over seeds, and all seeds between a thin band's edges."""
     (line,) = axis.plot(profile["layer"], profile.median("seed"), **style)
     axis.fill_between(
@@ -38,7 +39,7 @@ def _relative(profile: xr.DataArray) -> xr.DataArray:
     return profile - profile.isel(layer=-1)
 
 
-def _style_legend(axis: Axes, entries: Iterable[tuple[str, dict]], **place: object) -> None:
+def _style_legend(axis: Axes, entries: Iterable[tuple[str, dict]], **place: Any) -> None:
     handles = [Line2D([], [], label=label, **style) for label, style in entries]
     axis.legend(handles=handles, fontsize=8, frameon=False, **place)
 
@@ -139,11 +140,11 @@ def remedies(axis: Axes, dataset: xr.Dataset) -> None:
                     linestyle=line,
                     linewidth=width,
                 )
-    entries = [
+    entries: list[tuple[str, dict[str, Any]]] = [
         ({"none": "no norm"}.get(norm, f"{norm} norm"), {"color": colour})
         for norm, colour in zip(NORMS, _COLOURS, strict=False)
     ]
-    styles = [
+    styles: list[tuple[str, dict[str, Any]]] = [
         ("residual", {"color": "grey", "linestyle": "--"}),
         ("sigmoid, standard", {"color": "grey", "linewidth": 2}),
         ("ReLU, He", {"color": "grey", "linewidth": 0.8}),

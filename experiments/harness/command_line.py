@@ -1,0 +1,183 @@
+"""python -m experiments: list, run, figures, report."""
+
+import dataclasses
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import tyro
+
+from . import devices, experiment
+from .claims import Claim
+from .refusal import Refusal
+from .report import write_report
+from .runner import Run, run
+from .table import format_claims
+
+Preset = Literal["quick", "paper"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """Options of `run` and `figures`."""
+
+    preset: Preset = "quick"
+    """The size: quick shows the effect on a laptop, paper has the papers' sizes."""
+    seed: int = 0
+    """Seed of the random key that the experiment is given."""
+    device: Literal["cpu", "gpu", "tpu"] | None = None
+    """Where to compute; by default the best that JAX finds."""
+    results: Path = Path("results")
+    """Folder that results go to."""
+    force: bool = False
+    """Measure again what is there already."""
+    strict: bool = True
+    """Exit with status 1 if a claim fails."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """Options of `report`."""
+
+    results: Path = Path("results")
+    """Folder that holds the results."""
+
+
+def main(argv: Sequence[str], package: str = "experiments") -> int:
+    """Carries out one command.
+
+    Returns:
+      The exit status: 0; 1 if a claim failed; 2 if the request could not be carried out; 130
+      if it was interrupted.
+    """
+    _keep_compiled_programs()
+    try:
+        return _dispatch(list(argv), package)
+    except Refusal as refusal:
+        print(f"error: {refusal}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last point", file=sys.stderr)
+        return 130
+
+
+def _keep_compiled_programs() -> None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = Path(__file__).parents[2] / ".cache" / "jax"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+_USAGE = """usage: python -m experiments COMMAND
+
+  list                  the experiments, a line each
+  run NAME [flags]      run one; `run NAME --help` lists its flags
+  figures [flags]       run all, then report
+  report [--results D]  write index.html over the results that are there
+"""
+
+
+def _dispatch(argv: list[str], package: str) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0 if argv else 2
+    command, *rest = argv
+    commands = {"list": _list, "run": _run, "figures": _figures, "report": _report}
+    if command not in commands:
+        near = difflib.get_close_matches(command, commands, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise Refusal(f"unknown command {command!r}{hint}\n{_USAGE}")
+    return commands[command](rest, package)
+
+
+def _list(argv: list[str], package: str) -> int:
+    if argv:
+        raise Refusal(f"list takes no arguments, got {' '.join(argv)}")
+    for name in experiment.names(package):
+        print(f"{name:16s} {experiment.summary(experiment.load(package, name))}")
+    return 0
+
+
+def _run(argv: list[str], package: str) -> int:
+    if not argv or argv[0].startswith("-"):
+        known = ", ".join(experiment.names(package))
+        raise Refusal(f"run needs the name of an experiment. There are: {known}")
+    name, *flags = argv
+    module = experiment.load(package, name)
+    flat: Any = tyro.conf.OmitArgPrefixes
+    arguments: Any = dataclasses.make_dataclass(
+        "Arguments", [("common", flat[Common]), ("config", flat[module.Config])]
+    )
+    default = arguments(common=Common(), config=_preset_config(module, flags))
+    parsed = tyro.cli(
+        arguments,
+        args=flags,
+        default=default,
+        prog=f"python -m experiments run {name}",
+        description=module.__doc__,
+    )
+    devices.choose(parsed.common.device)
+    claims = _carry_out(module, parsed.config, parsed.common)
+    return _status(claims, parsed.common)
+
+
+def _preset_config(module: experiment.Experiment, flags: list[str]) -> Any:
+    """The preset must be known before its flags can be: it gives their defaults."""
+    preset = "quick"
+    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
+        if flag == "--preset":
+            preset = following
+        elif flag.startswith("--preset="):
+            preset = flag.partition("=")[2]
+    return module.Config.paper() if preset == "paper" else module.Config.quick()
+
+
+def _carry_out(module: experiment.Experiment, config: Any, common: Common) -> list[Claim]:
+    request = Run(module, config, common.preset, common.seed, common.results)
+    claims = run(request, force=common.force)
+    if jax.process_index() == 0:
+        print(f"{request.name}: {request.folder}\n{format_claims(claims)}", flush=True)
+    return claims
+
+
+def _status(claims: list[Claim], common: Common) -> int:
+    return int(common.strict and any(claim.verdict == "fails" for claim in claims))
+
+
+def _figures(argv: list[str], package: str) -> int:
+    common = tyro.cli(Common, args=argv, prog="python -m experiments figures")
+    devices.choose(common.device)
+    claims: list[Claim] = []
+    broken: list[str] = []
+    for name in experiment.names(package):
+        module = experiment.load(package, name)
+        if not getattr(module, "FIGURES", True):
+            continue
+        config = module.Config.paper() if common.preset == "paper" else module.Config.quick()
+        try:
+            claims += _carry_out(module, config, common)
+        except Refusal:
+            raise
+        except Exception:  # one broken experiment must not cost the others' figures
+            traceback.print_exc()
+            broken.append(name)
+    if jax.process_index() == 0:
+        print(f"report: {write_report(common.results)}")
+        verdicts = [claim.verdict for claim in claims]
+        print(f"claims: {verdicts.count('holds')} hold, {verdicts.count('fails')} fail")
+    if broken:
+        raise Refusal(f"these experiments broke off: {', '.join(broken)}")
+    return _status(claims, common)
+
+
+def _report(argv: list[str], package: str) -> int:
+    del package
+    options = tyro.cli(ReportOptions, args=argv, prog="python -m experiments report")
+    if not options.results.is_dir():
+        raise Refusal(f"there is no folder {options.results}; run an experiment first")
+    print(f"report: {write_report(options.results)}")
+    return 0
