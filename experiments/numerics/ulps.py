@@ -54,5 +54,5 @@ def every_16_bit_number(dtype: str) -> np.ndarray:
 
 def float32_numbers(start: int, count: int, stride: int) -> np.ndarray:
     """The float32 numbers whose bits are start, start + stride, ..."""
-    bits = start + stride * np.arange(count, dtype=np.int64)
-    return bits[bits < 2**32].astype(np.uint32).view(np.float32)
+    stop = min(start + stride * count, 2**32)
+    return np.arange(start, stop, stride, dtype=np.int64).astype(np.uint32).view(np.float32)

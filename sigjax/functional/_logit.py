@@ -10,6 +10,8 @@ from ._elementwise import Elementwise
 from ._exponentials import as_normal, log_ratio, two_atanh_half
 from ._precision import Kernel
 
+_RAISED = 2.0**32
+
 
 def _value(p: Array) -> Array:
     # 4p - 2 is exact on the middle third, where the logarithm of a quotient would cancel.
@@ -22,7 +24,7 @@ def _value(p: Array) -> Array:
 
 
 def _nth_derivative(order: int) -> Kernel:
-    r"""$(n-1)!\,(p^n \pm q^n)/(pq)^n$ with $q = 1-p$, and + for odd $n$.
+    r"""$(n-1)!\,(p^n \pm q^n)/(pq)^n$ with $q = 1-p$, and + for odd $n$; NaN outside [0, 1].
 
     For even $n$ the difference is $(p-q) \sum_k p^k q^{n-1-k}$: nothing cancels at 1/2.
     """
@@ -32,11 +34,16 @@ def _nth_derivative(order: int) -> Kernel:
 
     def kernel(p: Array) -> Array:
         q = 1 - p
-        excess = 2 * p - 1
-        # pq = (1 - (p-q)^2)/4; the second form rounds 1 - p away where both are about 1/2.
-        inverse = 1 / jnp.where(jnp.abs(excess) < 1 / 2, (1 - excess * excess) / 4, p * q)
+        product = p * q
         if order == 1:
-            return inverse
+            return 1 / jnp.where(product >= 0, product, jnp.nan)
+        # pq = (1 - (p-q)^2)/4 keeps what 1 - p rounds away where both are about 1/2.
+        excess = 2 * p - 1
+        product = jnp.where(jnp.abs(excess) < 1 / 2, (1 - excess * excess) / 4, product)
+        product = jnp.where(product >= 0, product, jnp.nan)
+        if order == 2:  # raised, so that the square is normal wherever the result is finite
+            return (excess * _RAISED**2) / (product * _RAISED) ** 2
+        inverse = 1 / product
         if order % 2:
             total = p**order + q**order
         else:
