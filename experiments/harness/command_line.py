@@ -113,16 +113,13 @@ def _run(argv: list[str], package: str) -> int:
         "Arguments", [("common", flat[Common]), ("config", flat[module.Config])]
     )
     default = arguments(common=Common(), config=_preset_config(module, flags))
-    try:
-        parsed = tyro.cli(
-            arguments,
-            args=flags,
-            default=default,
-            prog=f"python -m experiments run {name}",
-            description=module.__doc__,
-        )
-    except ValueError as error:  # a Config that checks its fields
-        raise Refusal(f"run {name}: {error}") from error
+    parsed = tyro.cli(
+        arguments,
+        args=flags,
+        default=default,
+        prog=f"python -m experiments run {name}",
+        description=module.__doc__,
+    )
     devices.choose(parsed.common.device)
     claims = _carry_out(module, parsed.config, parsed.common)
     return _status(claims, parsed.common)

@@ -126,13 +126,34 @@ def exp_minus(x: Array) -> Array:
     return _power_of_two(bias - n, x.dtype) * (1 + s)
 
 
+def exp_in_two(x: Array) -> tuple[Array, Array]:
+    """$e^x$ as a number and what rounding took from it, up to where $e^{-e^x}$ is 0."""
+    constants = _format(x)
+    lowest, highest = -constants.bias * math.log(2), math.log(_largest_magnitude(x))
+    x = jnp.where(x > highest, highest, x)
+    x = jnp.where(x < lowest, lowest, x)
+    n = lax.round(x * (1 / math.log(2)), lax.RoundingMethod.TO_NEAREST_EVEN)
+    exact = x - n * constants.ln2_high
+    r = exact - n * constants.ln2_low
+    curve = (r * r) * horner(constants.exp_tail, r)
+    s = r + curve
+    lost = ((exact - r) - n * constants.ln2_low) + ((r - s) + curve)
+    power = _power_of_two(constants.bias + n.astype(constants.integer), x.dtype)
+    value = power + power * s
+    return value, ((power - value) + power * s) + value * lost
+
+
 # A decay is kept times 2^64, so that |x| e^-|x| does not pass through a subnormal number.
 _HEADROOM = 64
 
 
+def _largest_magnitude(x: Array) -> float:
+    return (_format(x).bias + _HEADROOM) * math.log(2)
+
+
 def magnitude(x: Array) -> Array:
     """|x|, cut where every tail is 0, so that no infinity meets a zero."""
-    limit = (_format(x).bias + _HEADROOM) * math.log(2)
+    limit = _largest_magnitude(x)
     a = jnp.abs(x)
     return jnp.where(a > limit, limit, a)
 
@@ -155,6 +176,10 @@ class Decay(NamedTuple):
     def complement(self) -> Array:
         """$1 - e^{-a}$ with full relative accuracy."""
         return (1 - self.power) - self.power * self.s
+
+    def times(self, factor: Array) -> Array:
+        """$t$ factor, normal whenever the result is."""
+        return (self.raised * (factor + factor * self.s)) * 2.0**-_HEADROOM
 
     def times_sigmoid(self, factor: Array) -> Array:
         r"""factor $t/(1+t)$ as factor $(t - t \sigma(-a))$, a rounding less than the quotient."""

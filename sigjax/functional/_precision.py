@@ -30,6 +30,14 @@ def round_once(kernel: Kernel, x: Array, *, faithful: bool = False) -> Array:
     return lax.convert_element_type(kernel(lax.convert_element_type(x, jnp.float32)), dtype)
 
 
+def round_once_joint(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Evaluates a differentiable function of arrays of one dtype: 16-bit in float32, as above."""
+    dtype = arrays[0].dtype
+    if dtype in (jnp.float32, jnp.float64):
+        return function(*arrays)
+    return function(*(array.astype(jnp.float32) for array in arrays)).astype(dtype)
+
+
 def refuse_faithful_float64(function: str, x: Array) -> None:
     """Raises ValueError: no JAX type is wider than float64, so nothing can be promised there."""
     if x.dtype == jnp.float64:

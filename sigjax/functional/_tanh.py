@@ -8,7 +8,7 @@ from ._elementwise import Elementwise
 from ._precision import Kernel
 
 
-def _nth_derivative(order: int) -> Kernel:
+def nth_derivative(order: int) -> Kernel:
     if order == 0:
         return lambda x: _sigmoid.tanh_half(2 * x)
     kernel = _sigmoid.nth_derivative(order)
@@ -16,7 +16,7 @@ def _nth_derivative(order: int) -> Kernel:
     return lambda x: scale * kernel(2 * x)
 
 
-_tanh_from_sigmoid = Elementwise("tanh_from_sigmoid", _nth_derivative)
+_tanh_from_sigmoid = Elementwise("tanh_from_sigmoid", nth_derivative)
 
 
 def tanh_from_sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
