@@ -15,8 +15,6 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -24,8 +22,9 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, sweep
-from experiments.numerics import floors, subjects, truth
-from experiments.numerics.ulps import float32_numbers, ulp_errors
+from experiments.numerics import floors, subjects
+from experiments.numerics.judge import Worst, errors, worst
+from experiments.numerics.ulps import Errors, float32_numbers
 
 FUNCTIONS = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
 ORDERS = ("value", "first derivative", "second derivative")
@@ -62,64 +61,25 @@ class Config:
         return cls(stride=1)
 
 
-@functools.cache
-def _candidate(library: str, name: str, order: int) -> Any:
-    function = subjects.subject(library, name)
-    if function is None:
-        raise ValueError(f"{library} has no {name}")
-    return jax.jit(subjects.derivative(function, order))
+def _errors(name: str, order: int, library: str, x: np.ndarray) -> Errors:
+    blocks = [x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)]
+    parts = [
+        errors(name, order, block, subjects.evaluate(library, name, order, block))
+        for block in blocks
+    ]
+    return Errors(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-@functools.cache
-def _judge(name: str, order: int) -> Any:
-    """Compares a candidate's results with the truth: error in ulp, and where it is wrong.
-
-    What is kept of them is left to NumPy: XLA would compute the truth anew for each number.
-    """
-
-    @jax.jit
-    def judge(x: Array, result: Array) -> tuple[Array, Array]:
-        least: Array | float = 0.0
-        if name == "silu" and order in floors.SILU_ROOTS:
-            near = jnp.abs(jnp.abs(x) - floors.SILU_ROOTS[order]) < floors.ROOT_REACH
-            least = jnp.where(near, floors.ROOT_LEAST, 0.0)
-        expected = truth.TRUTHS[name][order](x)
-        errors = ulp_errors(result.astype(jnp.float64), expected, "float32", least)
-        # A subnormal argument is 0 to XLA's CPU arithmetic: promised is a positive one's value.
-        flushed = (jnp.abs(x) < 2.0**-126) & (x != 0) & ((order > 0) | (x < 0))
-        ulp = jnp.where(flushed, 0.0, errors.ulp).astype(jnp.float32)
-        return ulp, errors.wrong & ~flushed
-
-    return judge
-
-
-def _errors(name: str, order: int, library: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The error of each result in ulp, and where it is wrong."""
-    ulps, wrongs = [np.empty(0, np.float32)], [np.empty(0, bool)]
-    for start in range(0, len(x), _BLOCK):
-        block = x[start : start + _BLOCK]
-        wide = block.astype(np.float64)  # by NumPy: XLA would flush subnormal numbers
-        result = _candidate(library, name, order)(block)
-        with jax.enable_x64(True):
-            ulp, wrong = _judge(name, order)(wide, result)
-        ulps.append(np.asarray(ulp))
-        wrongs.append(np.asarray(wrong))
-    return np.concatenate(ulps), np.concatenate(wrongs)
-
-
-@np.errstate(invalid="ignore")  # some NaNs among the inputs signal
 def _one_exponent(name: str, start: int, config: Config) -> dict[str, np.ndarray]:
     first = -(-start // config.stride) * config.stride
     count = max(0, -(-(start + _NUMBERS_AN_EXPONENT - first) // config.stride))
     x = float32_numbers(first, count, config.stride)
-    rows: dict[str, list[Any]] = {key: [] for key in ("ulp", "worst_input", "wrong", "above_1")}
+    rows: dict[str, list[float]] = {key: [] for key in (*Worst._fields, "above_1")}
     for order in range(3):
-        ulp, wrong = _errors(name, order, config.library, x)
-        where = int(np.argmax(ulp))
-        rows["ulp"].append(ulp[where])
-        rows["worst_input"].append(x[where])
-        rows["wrong"].append(np.count_nonzero(wrong))
-        rows["above_1"].append(np.count_nonzero(ulp > 1))
+        found = _errors(name, order, config.library, x)
+        for key, number in worst(x, found)._asdict().items():
+            rows[key].append(number)
+        rows["above_1"].append(float(np.count_nonzero(found.ulp > 1)))
     rows["tried"] = [count]
     return {key: np.asarray(row, np.float64) for key, row in rows.items()}
 
@@ -164,7 +124,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     return dataset
 
 
-def worst(dataset: xr.Dataset) -> dict[tuple[str, str], tuple[float, float]]:
+def largest(dataset: xr.Dataset) -> dict[tuple[str, str], tuple[float, float]]:
     """The largest error of each function and derivative, and its input."""
     table = {}
     for function in dataset["function"].values:
@@ -179,7 +139,7 @@ def worst(dataset: xr.Dataset) -> dict[tuple[str, str], tuple[float, float]]:
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """The floors, and no wrong zero, infinity or NaN."""
     found = []
-    for (function, order), (ulp, at) in worst(dataset).items():
+    for (function, order), (ulp, at) in largest(dataset).items():
         bound = floors.FLOAT32_ULP[ORDERS.index(order)]
         found.append(
             Claim(
@@ -202,7 +162,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             kind="exact",
         )
     )
-    first = worst(dataset)["sigmoid", "first derivative"][0]
+    first = largest(dataset)["sigmoid", "first derivative"][0]
     found.append(
         Claim(
             name="first derivative of sigmoid, ulp, against the only published figure",

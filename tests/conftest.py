@@ -1,5 +1,15 @@
-"""Strict promotion for every test."""
+"""Settings of every test: runtime type checks, strict promotion, four devices, bounded examples."""
 
+import hypothesis
 import jax
+import jaxtyping
+
+# Before anything imports the package: every annotated function of it checks its arguments.
+jaxtyping.install_import_hook("sigjax", "beartype.beartype")
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_num_cpu_devices", 4)
+
+# The first example of a shape compiles, so no deadline holds.
+hypothesis.settings.register_profile("sigjax", deadline=None, max_examples=200, derandomize=True)
+hypothesis.settings.load_profile("sigjax")

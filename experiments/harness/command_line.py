@@ -140,7 +140,11 @@ def _carry_out(module: experiment.Experiment, config: Any, common: Common) -> li
     request = Run(module, config, common.preset, common.seed, common.results)
     claims = run(request, force=common.force)
     if jax.process_index() == 0:
-        print(f"{request.name}: {request.folder}\n{format_claims(claims)}", flush=True)
+        print(f"{request.name}: {request.folder}")
+        table = request.folder / "table.md"
+        if table.exists():
+            print(table.read_text())
+        print(format_claims(claims), flush=True)
     return claims
 
 

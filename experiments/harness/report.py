@@ -56,6 +56,8 @@ def _section(results: Path, folder: Path, record: dict[str, Any]) -> str:
     claims = folder / "claims.json"
     rows = json.loads(claims.read_text()) if claims.exists() else []
     versions = record["versions"]
+    has_table = (folder / "table.md").exists()
+    table = f'<a href="{where}/table.md">table</a>, ' if has_table else ""
     origin = (
         f"{record['device_kind']} ({record['backend']}), jax {versions['jax']}, "
         f"{record['seconds']} s, {record['utc']}, commit {record['commit']}"
@@ -67,6 +69,7 @@ def _section(results: Path, folder: Path, record: dict[str, Any]) -> str:
         f'<a href="{where}/figure.pdf"><img src="{where}/figure.png" '
         f'alt="Figure of {html.escape(title, quote=True)}"></a>\n'
         f"{_table(rows)}\n<p><small>{html.escape(origin)}. "
+        f"{table}"
         f'<a href="{where}/data.nc">data</a>, <a href="{where}/claims.json">claims</a>, '
         f'<a href="{where}/provenance.json">provenance</a></small></p>\n</section>'
     )

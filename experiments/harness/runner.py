@@ -26,7 +26,15 @@ from .refusal import Refusal
 from .style import style
 from .sweep import PointStore, saving_points
 
-_FILES = {"data.nc", "claims.json", "figure.png", "figure.pdf", "provenance.json", ".lock"}
+_FILES = {
+    "data.nc",
+    "claims.json",
+    "table.md",
+    "figure.png",
+    "figure.pdf",
+    "provenance.json",
+    ".lock",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +91,9 @@ def run(request: Run, *, force: bool = False) -> list[Claim]:
         if jax.process_index() == 0:
             rows = [_json_safe(claim.to_json()) for claim in claims]
             _write_json(folder / "claims.json", rows)
+            if hasattr(request.experiment, "table"):
+                text = request.experiment.table(dataset)
+                storage.write_bytes(folder / "table.md", f"{text}\n".encode())
             _draw(request, dataset)
         return claims
 

@@ -1,14 +1,19 @@
 """The functions under test beside their peers, and their derivatives as a user takes them."""
 
+import functools
+import importlib.util
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 import sigjax
 
 Function = Callable[[Array], Array]
+
+LIBRARIES = ("sigjax", "sigjax faithful", "jax", "torch")
 
 JAX_PEERS: dict[str, Function] = {
     "sigmoid": jax.nn.sigmoid,
@@ -18,7 +23,21 @@ JAX_PEERS: dict[str, Function] = {
     "logit": jax.scipy.special.logit,
     "log1mexp": jax.nn.log1mexp,
     "tanh_from_sigmoid": jnp.tanh,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
 }
+
+TORCH_PEERS = {
+    "sigmoid": "sigmoid",
+    "log_sigmoid": "nn.functional.logsigmoid",
+    "softplus": "nn.functional.softplus",
+    "silu": "nn.functional.silu",
+    "logit": "logit",
+    "tanh_from_sigmoid": "tanh",
+    "hard_sigmoid": "nn.functional.hardsigmoid",
+}
+
+# No wider type stands behind them, and no rounding but the last is inexact.
+_LINES = ("sigmoid_linear", "hard_sigmoid")
 
 
 def subject(library: str, name: str) -> Function | None:
@@ -28,7 +47,7 @@ def subject(library: str, name: str) -> Function | None:
     function = getattr(sigjax, name)
     if library == "sigjax":
         return function
-    return lambda x: function(x, faithful=True)
+    return None if name in _LINES else lambda x: function(x, faithful=True)
 
 
 def derivative(function: Function, order: int) -> Function:
@@ -37,3 +56,42 @@ def derivative(function: Function, order: int) -> Function:
         return function
     lower = derivative(function, order - 1)
     return lambda x: jax.jvp(lower, (x,), (jnp.ones_like(x),))[1]
+
+
+def has(library: str, name: str, dtype: str) -> bool:
+    """Whether `evaluate` can be asked."""
+    if library == "torch":
+        return name in TORCH_PEERS and importlib.util.find_spec("torch") is not None
+    if library == "sigjax faithful" and dtype == "float64":
+        return False
+    return subject(library, name) is not None
+
+
+def evaluate(library: str, name: str, order: int, x: np.ndarray) -> np.ndarray:
+    """Evaluates a derivative of a library's function in the dtype of `x`."""
+    if library == "torch":
+        return _evaluate_torch(TORCH_PEERS[name], order, x)
+    with jax.enable_x64(x.dtype == np.float64):
+        return np.asarray(_compiled(library, name, order)(jnp.asarray(x)))
+
+
+@functools.cache
+def _compiled(library: str, name: str, order: int) -> Function:
+    function = subject(library, name)
+    if function is None:
+        raise ValueError(f"{library} has no {name}")
+    return jax.jit(derivative(function, order))
+
+
+def _evaluate_torch(path: str, order: int, x: np.ndarray) -> np.ndarray:
+    import torch
+
+    dtype = getattr(torch, x.dtype.name)
+    exact = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
+    argument = torch.from_numpy(exact).to(dtype).requires_grad_()
+    result = functools.reduce(getattr, path.split("."), torch)(argument)
+    for _ in range(order):
+        if not result.requires_grad:  # a derivative that torch takes for a constant
+            return np.zeros_like(x)
+        (result,) = torch.autograd.grad(result.sum(), argument, create_graph=True)
+    return result.detach().to(torch.float64).numpy().astype(x.dtype)

@@ -160,6 +160,10 @@ def _minus_log(p: Array) -> Array:
     return -jnp.log1p(-p)
 
 
+def _minus_q_log_q(p: Array) -> Array:
+    return jnp.where(p == 1, 0.0, (1 - p) * _minus_log(p))
+
+
 def _minus_log_less_1(p: Array) -> Array:
     return _about(
         _CLOGLOG_ROOT,
@@ -178,11 +182,11 @@ def cloglog(p: Array) -> Array:
 
 
 def cloglog_first(p: Array) -> Array:
-    return _inside_unit(p, 1 / ((1 - p) * _minus_log(p)))
+    return _inside_unit(p, 1 / _minus_q_log_q(p))
 
 
 def cloglog_second(p: Array) -> Array:
-    return _inside_unit(p, _minus_log_less_1(p) / ((1 - p) * _minus_log(p)) ** 2)
+    return _inside_unit(p, _minus_log_less_1(p) / _minus_q_log_q(p) ** 2)
 
 
 def cloglog_inverse(x: Array) -> Array:
@@ -197,6 +201,22 @@ def cloglog_inverse_first(x: Array) -> Array:
 def cloglog_inverse_second(x: Array) -> Array:
     x = jnp.clip(x, -_FAR, 100.0)
     return -jnp.exp(x - jnp.exp(x)) * jnp.expm1(x)
+
+
+def sigmoid_linear(x: Array) -> Array:
+    return 0.5 + 0.25 * x
+
+
+def hard_sigmoid(x: Array) -> Array:
+    return jnp.clip(x + 3, 0.0, 6.0) / 6  # x/6 + 1/2 is not 0 at -3: XLA multiplies by 1/6
+
+
+def hard_sigmoid_first(x: Array) -> Array:
+    return _keep_nan(x, jnp.where(jnp.abs(x) < 3, 1 / 6, 0.0))
+
+
+def _constant(value: float) -> Function:
+    return lambda x: _keep_nan(x, jnp.full_like(x, value))
 
 
 def _minus(f: Function) -> Function:
@@ -231,4 +251,6 @@ TRUTHS: dict[str, tuple[Function, Function, Function]] = {
     "cloglog": (cloglog, cloglog_first, cloglog_second),
     "cloglog_inverse": (cloglog_inverse, cloglog_inverse_first, cloglog_inverse_second),
     "tanh_from_sigmoid": (tanh, tanh_first, tanh_second),
+    "sigmoid_linear": (sigmoid_linear, _constant(0.25), _constant(0.0)),
+    "hard_sigmoid": (hard_sigmoid, hard_sigmoid_first, _constant(0.0)),
 }

@@ -1,6 +1,6 @@
 """Errors in units in the last place."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import ml_dtypes
@@ -21,8 +21,8 @@ class Errors(NamedTuple):
         truth is infinite or NaN and the result is not.
     """
 
-    ulp: Array
-    wrong: Array
+    ulp: Any
+    wrong: Any
 
 
 def ulp_errors(result: Array, truth: Array, dtype: str, least: Array | float = 0.0) -> Errors:

@@ -38,6 +38,12 @@ def jointly_floating(function: str, **values: ArrayLike) -> tuple[Array, ...]:
     return tuple(_floating(jnp.where(True, array, joint)) for array in arrays)
 
 
+def as_weak_as(x: Array, value: Array) -> Array:
+    """Returns `value`, weakly typed if `x`, of its shape and dtype, is: a Python scalar's result
+    must not decide the dtype of what it is combined with."""
+    return x.at[...].set(value) if x.weak_type else value
+
+
 def _real(function: str, argument: str, value: ArrayLike) -> Array:
     if not (isinstance(value, (bool, int, float, complex, np.generic)) or hasattr(value, "dtype")):
         raise TypeError(
@@ -54,4 +60,6 @@ def _real(function: str, argument: str, value: ArrayLike) -> Array:
 
 
 def _floating(x: Array) -> Array:
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else jnp.true_divide(x, 1)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    return jnp.true_divide(x, True if x.dtype == jnp.bool_ else 1)  # weak types stay weak

@@ -146,7 +146,8 @@ def cloglog_inverse(x: ArrayLike, *, faithful: bool = False) -> Array:
       faithful: compute float32 in float64 and round once; see `sigmoid` for the price.
 
     Returns:
-      Array of the shape and floating dtype of `x`. Limits: 0 at -inf, 1 at +inf.
+      Array of the shape and floating dtype of `x`. Limits: 0 at -inf, 1 at +inf. The error of
+      the derivatives grows with $e^x$, to 13 ulp in float32 (52 in float64) where they vanish.
 
     Raises:
       TypeError: if `x` is complex or not a number.

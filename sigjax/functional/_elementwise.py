@@ -7,7 +7,7 @@ import jax
 from jax import Array
 from jax.typing import ArrayLike
 
-from ._arguments import real_floating
+from ._arguments import as_weak_as, real_floating
 from ._precision import Kernel, refuse_faithful_float64, round_once
 
 
@@ -45,7 +45,7 @@ def _differentiable(nth_derivative: Callable[[int], Kernel], order: int, faithfu
     @jax.custom_jvp
     @jax.jit
     def function(x: Array) -> Array:
-        return round_once(kernel, x, faithful=faithful)
+        return as_weak_as(x, round_once(kernel, x, faithful=faithful))
 
     @function.defjvp
     def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:

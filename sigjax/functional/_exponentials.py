@@ -126,21 +126,29 @@ def exp_minus(x: Array) -> Array:
     return _power_of_two(bias - n, x.dtype) * (1 + s)
 
 
-def exp_in_two(x: Array) -> tuple[Array, Array]:
-    """$e^x$ as a number and what rounding took from it, up to where $e^{-e^x}$ is 0."""
+def exp_parts_in_two(x: Array) -> tuple[Array, Array, Array]:
+    """Returns $n$, $s$ and `lost`, so that $e^{-x} = 2^{-n}(1 + s + lost)$ to more than a digit."""
     constants = _format(x)
-    lowest, highest = -constants.bias * math.log(2), math.log(_largest_magnitude(x))
-    x = jnp.where(x > highest, highest, x)
-    x = jnp.where(x < lowest, lowest, x)
     n = lax.round(x * (1 / math.log(2)), lax.RoundingMethod.TO_NEAREST_EVEN)
-    exact = x - n * constants.ln2_high
-    r = exact - n * constants.ln2_low
+    exact = n * constants.ln2_high - x
+    r = exact + n * constants.ln2_low
     curve = (r * r) * horner(constants.exp_tail, r)
     s = r + curve
-    lost = ((exact - r) - n * constants.ln2_low) + ((r - s) + curve)
-    power = _power_of_two(constants.bias + n.astype(constants.integer), x.dtype)
-    value = power + power * s
-    return value, ((power - value) + power * s) + value * lost
+    lost_of_r = (exact - r) + n * constants.ln2_low
+    return n.astype(constants.integer), s, (lost_of_r + lost_of_r * s) + ((r - s) + curve)
+
+
+def exp_in_two(x: Array) -> tuple[Array, Array]:
+    """$e^x$ as a number and what rounding took from it, up to where $e^{-e^x}$ is 0."""
+    bias = _format(x).bias
+    lowest, highest = -bias * math.log(2), math.log(_largest_magnitude(x))
+    x = jnp.where(x > highest, highest, x)
+    x = jnp.where(x < lowest, lowest, x)
+    n, s, lost = exp_parts_in_two(-x)
+    power = _power_of_two(bias - n, x.dtype)
+    value = power * (1 + s)
+    rest = ((power - value) + power * s) + power * lost
+    return value, jnp.where(value > 2.0**-60, rest, 0)  # power s may have been flushed below
 
 
 # A decay is kept times 2^64, so that |x| e^-|x| does not pass through a subnormal number.

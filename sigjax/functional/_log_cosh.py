@@ -18,7 +18,7 @@ def _value(x: Array) -> Array:
     # cosh x = (1 + q^2)/(1 - q^2) with q = tanh(x/2): nothing cancels, as far as the fit reaches.
     q = jnp.minimum(tanh_half(a), math.tanh(0.6))
     far = (a - math.log(2)) + log1p_unit(decay(magnitude(2 * a)).t)
-    return jnp.where(a < 1.2, two_atanh_half(2 * (q * q)), far)
+    return jnp.where(a < 1.2, two_atanh_half(q * (2 * q)), far)
 
 
 def _nth_derivative(order: int) -> Kernel:

@@ -6,6 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ._exponentials import as_normal
+
+# 2 to it is the smallest subnormal float32.
+_SMALLEST_FLOAT32_EXPONENT = -149
+
 Kernel = Callable[[Array], Array]
 
 
@@ -25,9 +30,16 @@ def round_once(kernel: Kernel, x: Array, *, faithful: bool = False) -> Array:
         if not faithful:
             return kernel(x)
         with jax.enable_x64(True):
-            wide = kernel(lax.convert_element_type(x, jnp.float64))
-            return lax.convert_element_type(wide, jnp.float32)
+            return lax.convert_element_type(kernel(_to_float64(x)), jnp.float32)
     return lax.convert_element_type(kernel(lax.convert_element_type(x, jnp.float32)), dtype)
+
+
+def _to_float64(x: Array) -> Array:
+    """Widens float32, subnormal numbers included, which XLA's conversion flushes on a CPU."""
+    normal, exponent = as_normal(jnp.abs(x))
+    scale = jnp.where(exponent < 0, 2.0**_SMALLEST_FLOAT32_EXPONENT, 1.0)
+    size = lax.convert_element_type(normal, jnp.float64) * scale.astype(jnp.float64)
+    return jnp.copysign(size, lax.convert_element_type(x, jnp.float64))
 
 
 def round_once_joint(function: Callable[..., Array], *arrays: Array) -> Array:

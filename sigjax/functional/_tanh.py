@@ -1,19 +1,42 @@
 """The hyperbolic tangent as a rescaled sigmoid."""
 
+import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from . import _sigmoid
 from ._elementwise import Elementwise
+from ._exponentials import decay, horner, magnitude
 from ._precision import Kernel
+
+# The powers of 2 join before the tail does: after it the product may have been subnormal.
+
+
+def _value(x: Array) -> Array:
+    return _sigmoid.tanh_half(2 * x)
+
+
+def _first(x: Array) -> Array:
+    tail = decay(magnitude(2 * x))
+    return tail.times_over(jnp.full_like(x, 4), jnp.zeros_like(x), 2 + tail.t)
+
+
+def _second(x: Array) -> Array:
+    tail = decay(magnitude(2 * x))
+    t = tail.t
+    size = tail.times_over(8 * tail.complement(), jnp.zeros_like(x), 3 + t * (3 + t))
+    return jnp.where(x < 0, size, -size)
 
 
 def nth_derivative(order: int) -> Kernel:
     if order == 0:
-        return lambda x: _sigmoid.tanh_half(2 * x)
-    kernel = _sigmoid.nth_derivative(order)
-    scale = 2.0 ** (order + 1)
-    return lambda x: scale * kernel(2 * x)
+        return _value
+    if order == 1:
+        return _first
+    if order == 2:
+        return _second
+    polynomial = _sigmoid.derivative_polynomial(order)[::-1]
+    return lambda x: _first(x) * (2.0 ** (order - 1) * horner(polynomial, _value(x)))
 
 
 _tanh_from_sigmoid = Elementwise("tanh_from_sigmoid", nth_derivative)

@@ -1,0 +1,66 @@
+"""Holds computed values against the float64 truth."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from . import floors
+from .truth import TRUTHS
+from .ulps import Errors, ulp_errors
+
+
+class Worst(NamedTuple):
+    """What is kept of the errors on a set of inputs.
+
+    Attributes:
+      ulp: the largest error, in ulp.
+      worst_input: where it is.
+      wrong: how many results are 0, infinite or NaN where the truth is a normal number, or the
+        reverse.
+    """
+
+    ulp: float
+    worst_input: float
+    wrong: int
+
+
+@functools.cache
+def judge(name: str, order: int, dtype: str):
+    """Returns a compiled (inputs, results), both float64, -> `Errors`.
+
+    XLA's CPU arithmetic takes a subnormal argument for 0. What is promised of one is the value
+    where the truth is not NaN, and nothing of the derivatives.
+    """
+
+    @jax.jit
+    def errors_of(x: Array, result: Array) -> Errors:
+        least: Array | float = 0.0
+        if dtype == "float32" and name == "silu" and order in floors.SILU_ROOTS:
+            near = jnp.abs(jnp.abs(x) - floors.SILU_ROOTS[order]) < floors.ROOT_REACH
+            least = jnp.where(near, floors.ROOT_LEAST, 0.0)
+        truth = TRUTHS[name][order](x)
+        errors = ulp_errors(result, truth, dtype, least)
+        flushed = (jnp.abs(x) < 2.0**-126) & (x != 0) & ((order > 0) | jnp.isnan(truth))
+        return Errors(jnp.where(flushed, 0.0, errors.ulp), errors.wrong & ~flushed)
+
+    return errors_of
+
+
+def errors(name: str, order: int, x: np.ndarray, result: np.ndarray) -> Errors:
+    """Errors of `result`, of the dtype of `x`."""
+    with np.errstate(invalid="ignore"), jax.enable_x64(True):  # some NaNs signal
+        # Widened by NumPy: XLA would flush subnormal numbers.
+        wide = x.astype(np.float64), result.astype(np.float64)
+        return Errors(*map(np.asarray, judge(name, order, x.dtype.name)(*wide)))
+
+
+def worst(x: np.ndarray, errors: Errors) -> Worst:
+    """The largest of the errors."""
+    where = int(np.argmax(errors.ulp))
+    with np.errstate(invalid="ignore"):
+        at = float(x[where])
+    return Worst(float(errors.ulp[where]), at, int(np.count_nonzero(errors.wrong)))

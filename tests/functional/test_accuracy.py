@@ -1,0 +1,73 @@
+"""Value and two derivatives of every unary function, against float64 truths and mpmath."""
+
+import numpy as np
+import pytest
+
+from experiments.numerics import floors, subjects
+from experiments.numerics.judge import errors, worst
+from experiments.numerics.search import search
+from experiments.numerics.truth import TRUTHS
+from experiments.numerics.ulps import every_16_bit_number, float32_numbers
+
+FLOORED = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
+# The others have no floor to keep: what they were measured at, rounded up. The derivatives of
+# cloglog_inverse lose accuracy where they vanish, as its docstring says.
+FLOAT32_ULP = {"cloglog_inverse": (2, 13, 14), "cloglog": (5, 5, 8)}
+FLOAT64_ULP = {"cloglog_inverse": (2, 53, 53), "cloglog": (5, 5, 8)}
+OTHERS = (5, 4, 6)
+FAITHFUL = [name for name in TRUTHS if subjects.has("sigjax faithful", name, "float32")]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("order", range(3))
+@pytest.mark.parametrize("name", TRUTHS)
+def test_every_16_bit_number_is_rounded_once(name, order, dtype):
+    x = every_16_bit_number(dtype)
+    found = worst(x, errors(name, order, x, subjects.evaluate("sigjax", name, order, x)))
+    assert found.wrong == 0
+    assert found.ulp <= floors.ROUNDED_ONCE_ULP, found
+
+
+@pytest.mark.parametrize("order", range(3))
+@pytest.mark.parametrize("name", TRUTHS)
+def test_float32_sample(name, order):
+    x = float32_numbers(0, 2**17, 32749)
+    bound = floors.FLOAT32_ULP if name in FLOORED else FLOAT32_ULP.get(name, OTHERS)
+    found = worst(x, errors(name, order, x, subjects.evaluate("sigjax", name, order, x)))
+    assert found.wrong == 0
+    assert found.ulp <= bound[order], found
+
+
+@pytest.mark.parametrize("order", range(3))
+@pytest.mark.parametrize("name", FAITHFUL)
+def test_faithful_float32_is_rounded_once(name, order):
+    x = float32_numbers(0, 2**17, 32749)
+    result = subjects.evaluate("sigjax faithful", name, order, x)
+    found = worst(x, errors(name, order, x, result))
+    assert found.wrong == 0
+    assert found.ulp <= floors.ROUNDED_ONCE_ULP, found
+
+
+@pytest.mark.parametrize("order", range(3))
+@pytest.mark.parametrize("name", TRUTHS)
+def test_float64_search(name, order):
+    bound = floors.FLOAT64_ULP if name in FLOORED else FLOAT64_ULP.get(name, OTHERS)
+    found = search("sigjax", name, order, tries=60, rounds=2, seed=1)
+    assert found.wrong == 0
+    assert found.ulp <= bound[order], found
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_judge_sees_what_is_wrong_with_jax(order):
+    x = np.float32([20.0, 40.0])
+    found = errors("sigmoid", order, x, subjects.evaluate("jax", "sigmoid", order, x))
+    assert found.wrong.all()
+
+
+@pytest.mark.parametrize("name", ["logit", "cloglog", "log1mexp", "softplus_inverse"])
+@pytest.mark.parametrize("library", ["sigjax", "sigjax faithful"])
+def test_subnormal_float32_is_not_taken_for_0(name, library):
+    x = np.arange(1, 2**23, 32749).astype(np.uint32).view(np.float32)
+    found = worst(x, errors(name, 0, x, subjects.evaluate(library, name, 0, x)))
+    assert found.wrong == 0
+    assert found.ulp <= 1

@@ -1,0 +1,90 @@
+"""Who may import whom, and what `import sigjax` costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "sigjax"
+# What each part may import of the others; a part that is not here may import nothing.
+ALLOWED = {
+    "": {"functional", "losses", "initializers", "nn", "theory", "probe", "stabilize"}
+    | {"calibration", "dynamics"},
+    "losses": {"functional"},
+    "initializers": {"functional", "theory"},
+    "nn": {"functional", "initializers"},
+    "theory": {"functional"},
+    "calibration": {"functional", "losses"},
+    "dynamics": {"functional"},
+    "stabilize": {"functional"},
+    "probe": {"functional"},
+}
+OPTIONAL = ("matplotlib", "xarray", "tyro", "sklearn", "diffrax", "optimistix", "tqdm", "torch")
+
+
+def part_of(path):
+    relative = path.relative_to(PACKAGE)
+    return (
+        ""
+        if relative.name == "__init__.py" and len(relative.parts) == 1
+        else relative.parts[0].removesuffix(".py")
+    )
+
+
+def imported(path):
+    """Absolute names of the modules that a file imports, wherever in the file."""
+    package = path.relative_to(ROOT).with_suffix("").parts
+    if path.name == "__init__.py":
+        package = package[:-1] + ("__init__",)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: -node.level]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_imports_follow_the_arrows(path):
+    part = part_of(path)
+    for module in imported(path):
+        assert not module.startswith("experiments")
+        assert module.split(".")[0] not in OPTIONAL
+        if module.startswith("sigjax."):
+            target = module.split(".")[1]
+            inside = {p.stem for p in PACKAGE.iterdir()}
+            if target in inside and target != part:
+                assert target in ALLOWED.get(part, set()), f"{part} imports {target}"
+        if part == "probe":
+            assert module.split(".")[0] not in ("optax", "scipy")
+
+
+def test_sigmoid_arithmetic_is_written_in_functional_alone():
+    for path in PACKAGE.rglob("*.py"):
+        if part_of(path) != "functional":
+            for module in imported(path):
+                assert module not in ("jax.nn", "jax.nn.sigmoid", "jax.lax.logistic"), path
+
+
+def test_importing_sigjax_imports_nothing_optional():
+    script = f"import sys, sigjax; print([m for m in {OPTIONAL} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_importing_sigjax_computes_nothing_and_changes_no_setting():
+    script = (
+        "import jax; before = dict(jax.config.values); import sigjax; "
+        "from jax._src import xla_bridge; "
+        "assert not xla_bridge._backends, 'a backend was started'; "
+        "assert before == dict(jax.config.values)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

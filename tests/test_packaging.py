@@ -1,0 +1,90 @@
+"""The wheel, installed outside the checkout, and the files that must agree with it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import sigjax
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=ROOT)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "sigjax/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.split("/")[0] for name in names} == {
+        "sigjax",
+        f"sigjax-{sigjax.__version__}.dist-info",
+    }
+
+
+def test_installed_elsewhere_it_works(wheel, tmp_path):
+    run(
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"),
+        *("--disable-pip-version-check", "--target", str(tmp_path / "site"), str(wheel)),
+    )
+    script = (
+        "import jax, sigjax; "
+        "print(sigjax.__file__, jax.grad(jax.nn.sigmoid)(17.), jax.grad(sigjax.sigmoid)(17.))"
+    )
+    out = run(
+        sys.executable,
+        "-c",
+        script,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
+    )
+    file, theirs, ours = out.split()
+    assert Path(file).is_relative_to(tmp_path)
+    assert float(theirs) == 0
+    assert float(ours) == pytest.approx(4.1399375e-08, rel=1e-6)
+
+
+def test_versions_agree():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^version: {re.escape(sigjax.__version__)}$", citation, re.M)
+    assert f"## {sigjax.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_extras_are_those_promised():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["optional-dependencies"]) == {
+        "experiments",
+        "test",
+        "cuda12",
+        "cuda13",
+        "tpu",
+    }
+    assert project["requires-python"] == ">=3.11"
+
+
+def test_the_lock_pins_every_requirement_and_names_no_host():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "--index" not in lock
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.M))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for requirement in project["dependencies"] + extras["experiments"] + extras["test"]:
+        name = re.match(r"[a-z0-9-]+", requirement).group()
+        assert name == "sigjax" or name in pinned, name
