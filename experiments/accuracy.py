@@ -23,7 +23,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, sweep
+from experiments.harness import Claim, gather, sweep
 from experiments.numerics import floors, subjects
 from experiments.numerics.judge import Worst, errors, worst
 from experiments.numerics.search import search
@@ -104,20 +104,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         if subjects.has(library, name, dtype)
     ]
     parts = sweep(points, functools.partial(_measure_point, config=config, seed=seed))
-    shape = (len(subjects.LIBRARIES), len(DTYPES), len(TRUTHS), len(ORDERS))
-    dims = ("library", "dtype", "function", "order")
-    coords = {
-        "library": list(subjects.LIBRARIES),
-        "dtype": list(DTYPES),
-        "function": list(TRUTHS),
-        "order": list(ORDERS),
-    }
-    dataset = xr.Dataset(
-        {field: (dims, np.full(shape, np.nan)) for field in Worst._fields}, coords=coords
-    )
-    for point, part in zip(points, parts, strict=True):
-        for field in Worst._fields:
-            dataset[field].loc[point] = part[field]
+    dataset = gather(points, parts)
     dataset["ulp"].attrs = {"long_name": "largest error", "units": "ulp"}
     dataset["worst_input"].attrs = {"long_name": "input with the largest error", "units": "1"}
     return dataset
@@ -208,7 +195,7 @@ def table(dataset: xr.Dataset) -> str:
         "|---|---|" + "---|" * len(DTYPES),
     ]
     for name in TRUTHS:
-        for library in subjects.LIBRARIES:
+        for library in dataset["library"].values:
             part = dataset["ulp"].sel(function=name, library=library)
             if bool(part.isnull().all()):
                 continue
@@ -234,10 +221,10 @@ def plot(dataset: xr.Dataset) -> Figure:
     for row, dtype in enumerate(DTYPES):
         for column, order in enumerate(ORDERS):
             axis = axes[row, column]
-            for library, mark in marks.items():
+            for library in dataset["library"].values:
                 ulp = dataset["ulp"].sel(library=library, dtype=dtype, order=order)
                 # An exact result has no place on a logarithmic axis: it is drawn at the bottom.
-                axis.plot(position, ulp.clip(min=0.1), mark, label=library, markersize=5)
+                axis.plot(position, ulp.clip(min=0.1), marks[library], label=library, markersize=5)
             bound = {"float32": floors.FLOAT32_ULP, "float64": floors.FLOAT64_ULP}.get(
                 dtype, 3 * (floors.ROUNDED_ONCE_ULP,)
             )[column]

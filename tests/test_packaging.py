@@ -47,13 +47,8 @@ def test_installed_elsewhere_it_works(wheel, tmp_path):
         "import jax, sigjax; "
         "print(sigjax.__file__, jax.grad(jax.nn.sigmoid)(17.), jax.grad(sigjax.sigmoid)(17.))"
     )
-    out = run(
-        sys.executable,
-        "-c",
-        script,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
-    )
+    elsewhere = {"PYTHONPATH": str(tmp_path / "site"), "PATH": ""}
+    out = run(sys.executable, "-c", script, cwd=tmp_path, env=elsewhere)
     file, theirs, ours = out.split()
     assert Path(file).is_relative_to(tmp_path)
     assert float(theirs) == 0
@@ -68,13 +63,8 @@ def test_versions_agree():
 
 def test_extras_are_those_promised():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(project["optional-dependencies"]) == {
-        "experiments",
-        "test",
-        "cuda12",
-        "cuda13",
-        "tpu",
-    }
+    extras = {"experiments", "test", "cuda12", "cuda13", "tpu"}
+    assert set(project["optional-dependencies"]) == extras
     assert project["requires-python"] == ">=3.11"
 
 

@@ -117,15 +117,6 @@ def _power_of_two(biased_exponent: Array, dtype: DTypeLike) -> Array:
     return lax.bitcast_convert_type(biased_exponent << fraction_bits, dtype)
 
 
-def exp_minus(x: Array) -> Array:
-    """$e^{-x}$; 0 below the smallest normal number, infinity from half the largest power up."""
-    bias = _format(x).bias
-    x = jnp.where(x > bias * math.log(2), bias * math.log(2), x)
-    x = jnp.where(x < -(bias + 1) * math.log(2), -(bias + 1) * math.log(2), x)
-    n, s = _exp_parts(x)
-    return _power_of_two(bias - n, x.dtype) * (1 + s)
-
-
 def exp_parts_in_two(x: Array) -> tuple[Array, Array, Array]:
     """Returns $n$, $s$ and `lost`, so that $e^{-x} = 2^{-n}(1 + s + lost)$ to more than a digit."""
     constants = _format(x)
@@ -221,7 +212,7 @@ def two_atanh_half(z: Array) -> Array:
 def log1p_unit(t: Array) -> Array:
     r"""$\log(1 + t)$ for $0 \le t \le 1$, as $2 \operatorname{artanh}\frac{t}{2+t}$."""
     # With z = t/(1 + t/2), z = t - z t/2: t leads the sum, so the quotient's rounding fades.
-    z = t / (1 + t / 2)
+    z = 2 * (t / (2 + t))
     square = z * z
     return t - z * (t / 2 - square * horner(_format(t).atanh_tail, square))
 
@@ -256,5 +247,5 @@ def log_ratio(p: Array, q: Array) -> Array:
     bits = [lax.bitcast_convert_type(v, constants.integer) for v in (p, q)]
     k = (bits[0] - bits[1] + half) >> constants.fraction_bits
     lowered = p * _power_of_two(constants.bias - k, p.dtype)
-    quotient = 2 * (lowered - q) / (lowered + q)
+    quotient = 2 * ((lowered - q) / (lowered + q))
     return two_atanh_half(quotient) + k.astype(p.dtype) * math.log(2)

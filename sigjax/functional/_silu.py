@@ -25,7 +25,7 @@ def _first(x: Array) -> Array:
     tail = decay(a)
     # t (1 - a + t)/(1+t)^2 is silu'(-a), and silu'(a) completes it to 1.
     below = tail.times_over((1 - a) + tail.power, tail.power, 2 + tail.t)
-    return jnp.where(x >= 0, 1 - below, below)
+    return jnp.where(x >= 0, 1, 0) + jnp.where(x >= 0, -1, 1) * below
 
 
 def _second(x: Array) -> Array:

@@ -24,8 +24,9 @@ def _first(x: Array) -> Array:
 def _second(x: Array) -> Array:
     tail = decay(magnitude(2 * x))
     t = tail.t
-    size = tail.times_over(8 * tail.complement(), jnp.zeros_like(x), 3 + t * (3 + t))
-    return jnp.where(x < 0, size, -size)
+    complement = tail.complement()
+    signed = jnp.where(x < 0, complement, -complement)
+    return tail.times_over(8 * signed, jnp.zeros_like(x), 3 + t * (3 + t))
 
 
 def nth_derivative(order: int) -> Kernel:
