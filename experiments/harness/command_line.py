@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import os
 import sys
 import traceback
@@ -128,7 +129,7 @@ def _run(argv: list[str], package: str) -> int:
 def _preset_config(module: experiment.Experiment, flags: list[str]) -> Any:
     """The preset must be known before its flags can be: it gives their defaults."""
     preset = "quick"
-    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
+    for flag, following in itertools.pairwise([*flags, ""]):
         if flag == "--preset":
             preset = following
         elif flag.startswith("--preset="):

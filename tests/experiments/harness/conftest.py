@@ -1,0 +1,100 @@
+"""An experiment package that is as small as one can be, on disk and as a module."""
+
+import importlib
+import sys
+import textwrap
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+
+SOURCE = '''
+"""A toy: squares of a few numbers.
+
+It must show that 3 squared is 9.
+"""
+
+import dataclasses
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+
+from experiments.harness import Claim, sweep
+
+CALLS = []
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is squared."""
+
+    count: int = 4
+    """How many numbers."""
+    pause: float = 0.0
+    """Seconds that each takes."""
+    expected: float = 9.0
+    """What 3 squared should be."""
+
+    @classmethod
+    def quick(cls):
+        return cls()
+
+    @classmethod
+    def paper(cls):
+        return cls(count=6)
+
+
+def measure(config, key):
+    def square(point):
+        CALLS.append(point["number"])
+        time.sleep(config.pause)
+        noise = np.random.default_rng(point["number"]).normal(size=3)
+        square = np.full(3, point["number"] ** 2.0)
+        return xr.Dataset({"square": ("draw", square), "noise": ("draw", noise)})
+
+    parts = sweep([{"number": n} for n in range(config.count)], square)
+    dataset = xr.concat(parts, dim="number")
+    return dataset.assign_attrs(expected=config.expected)
+
+
+def claims(dataset):
+    three = float(dataset["square"].values[3, 0])
+    return [
+        Claim("3 squared <b>", "school & home", dataset.attrs["expected"], three, 0.0, "exact"),
+        Claim("not a number", "nobody", float("nan"), float("inf"), 0.0, "reported"),
+    ]
+
+
+def plot(dataset):
+    figure, axis = plt.subplots()
+    axis.plot(dataset["square"].values[:, 0])
+    return figure
+
+
+def table(dataset):
+    return "| number | square |"
+'''
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Name of a package with the experiment `squares` and a helper that is none."""
+    name = f"toy_{tmp_path.name.replace('-', '_')}"
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "squares.py").write_text(textwrap.dedent(SOURCE).lstrip())
+    (folder / "helper.py").write_text("def measure(): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield name
+    for module in [m for m in sys.modules if m.startswith(name)]:
+        del sys.modules[module]
+
+
+@pytest.fixture
+def squares(package):
+    """The experiment as a module."""
+    return importlib.import_module(f"{package}.squares")

@@ -1,0 +1,141 @@
+"""What a user types, and what comes back."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.harness.command_line import main
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def type_in(package, tmp_path, monkeypatch, capsys):
+    """Runs a command; returns the exit status, what it printed, and what on standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line):
+        try:
+            status = main(line.split(), package=package)
+        except SystemExit as stop:  # the library that parses flags
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+def test_list_names_each_experiment_and_no_helper(type_in):
+    status, out, _ = type_in("list")
+    assert status == 0
+    assert out.split("\n")[:-1] == [f"{'squares':16s} A toy: squares of a few numbers."]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rum squares", "unknown command 'rum'; did you mean run?"),
+        ("run square", "unknown experiment 'square'; did you mean squares?"),
+        ("run nothing", "unknown experiment 'nothing'"),
+        ("run", "needs the name of an experiment. There are: squares"),
+        ("list all", "list takes no arguments, got all"),
+        ("report", "there is no folder results"),
+        ("run squares --results squares.txt", "cannot make the folder squares.txt"),
+    ],
+)
+def test_a_request_that_cannot_be_met(type_in, line, message):
+    Path("squares.txt").write_text("a file in the way")
+    status, _, errors = type_in(line)
+    assert status == 2
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "flags", ["--coun 3", "--count three", "--preset small", "--device abacus"]
+)
+def test_a_bad_flag(type_in, flags):
+    status, out, errors = type_in(f"run squares {flags}")
+    assert status == 2
+    assert flags.split()[0] in out + errors
+    assert not Path("results").exists()
+
+
+def test_help_explains_every_field(type_in):
+    status, out, _ = type_in("run squares --help")
+    assert status == 0
+    for text in ("--count", "How many numbers.", "--preset", "--seed", "It must show that 3"):
+        assert text in out
+
+
+def test_no_command_prints_the_usage(type_in):
+    assert type_in("")[0] == 2
+    status, out, _ = type_in("--help")
+    assert status == 0
+    assert "figures" in out
+
+
+def test_run_prints_table_and_claims(type_in):
+    status, out, _ = type_in("run squares")
+    assert status == 0
+    assert "| number | square |" in out
+    assert "ok    3 squared <b>: 9 (== 9" in out
+
+
+def test_a_failing_claim_decides_the_exit_status(type_in):
+    status, out, _ = type_in("run squares --expected 10")
+    assert status == 1
+    assert "FAIL  3 squared" in out
+    assert type_in("run squares --expected 10 --no-strict")[0] == 0
+
+
+@pytest.mark.parametrize("flag", ["--preset paper", "--preset=paper"])
+def test_the_preset_gives_the_other_flags_their_defaults(type_in, squares, flag):
+    assert type_in(f"run squares {flag}")[0] == 0
+    assert list(range(6)) == squares.CALLS
+    squares.CALLS.clear()
+    assert type_in(f"run squares {flag} --count 5")[0] == 0
+    assert list(range(5)) == squares.CALLS
+
+
+def test_figures_runs_all_and_writes_the_report(type_in):
+    status, out, _ = type_in("figures")
+    assert status == 0
+    assert "claims: 1 hold, 0 fail" in out
+    assert Path("results/index.html").exists()
+
+
+def test_one_broken_experiment_does_not_cost_the_others(type_in, squares, package):
+    broken = Path(squares.__file__).with_name("broken.py")
+    broken.write_text(
+        Path(squares.__file__).read_text() + "\n\ndef measure(config, key):\n    1 / 0\n"
+    )
+    status, out, errors = type_in("figures")
+    assert status == 2
+    assert "ZeroDivisionError" in errors
+    assert "these experiments broke off: broken" in errors
+    assert "claims: 1 hold" in out
+
+
+def test_a_device_that_is_not_there():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments", "run", "certify", "--device", "tpu"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "error: --device tpu: JAX finds no such device here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_experiment_of_the_project_is_listed():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments", "list"], cwd=ROOT, capture_output=True, text=True
+    )
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert {"accuracy", "certify", "gradient_depth", "speed", "speed_depth"} <= set(names)
