@@ -1,22 +1,49 @@
+# Two commands do everything, installation included: make figures, make test.
+#
+#   make test PYTHON=python3.13     another Python, in an environment of its own
+#   make figures PRESET=paper       the papers' sizes
+#   make figures FLAGS="--device gpu --no-strict"
+
 PYTHON ?= python3
+ifeq ($(origin PYTHON),file)
 VENV ?= .venv
+else
+VENV ?= .venv-$(notdir $(PYTHON))
+endif
+PRESET ?= quick
+FLAGS ?=
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.2
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
-.PHONY: help test clean
+.PHONY: help figures test certify publish lock clean
 
 help:
-	@echo "make test    install what is missing, lint, check types, run every test"
-	@echo "make clean   remove the environment, caches and results"
+	@echo "make figures   install what is missing, run every experiment, write results/index.html"
+	@echo "make test      install what is missing, lint, check types, run every test"
+	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (40 minutes)"
+	@echo "make publish   put what finished runs measured into README.md and certificates/"
+	@echo "make lock      choose new versions for requirements.lock (needs uv)"
+	@echo "make clean     remove environments, caches and results"
 
-$(STAMP): pyproject.toml
-	@if command -v uv >/dev/null; then uv venv --python $(PYTHON) --allow-existing $(VENV) && \
-		uv pip install --python $(BIN)/python -e '.[test]'; \
-	else test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
-		$(BIN)/python -m pip install --quiet -e '.[test]'; fi
+# Every version is pinned; the package itself is installed in place.
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python " \
+		+ sys.version.split()[0] + "; 3.11 or newer is needed: make PYTHON=python3.13")'
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --seed --python $(PYTHON) $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else \
+		{ test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); } && \
+		$(BIN)/python -m pip install --quiet -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --no-deps -e .; \
+	fi
 	@touch $@
+
+figures: $(STAMP)
+	$(BIN)/python -m experiments figures --preset $(PRESET) $(FLAGS)
 
 test: $(STAMP)
 	$(BIN)/ruff check .
@@ -24,5 +51,15 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
+certify: $(STAMP)
+	$(BIN)/python -m experiments run certify --preset paper $(FLAGS)
+
+publish: $(STAMP)
+	$(BIN)/python -m experiments.publish
+
+lock:
+	uv pip compile --universal --python-version 3.11 --extra test --no-header --no-annotate \
+		--no-emit-index-url --quiet pyproject.toml -o requirements.lock
+
 clean:
-	rm -rf $(VENV) .cache results
+	rm -rf .venv .venv-* .cache results

@@ -201,3 +201,13 @@ def plot(dataset: xr.Dataset) -> Figure:
     tried = int(dataset["tried"].sum()) // len(FUNCTIONS)
     figure.suptitle(f"{dataset.attrs['library']}: {tried:,} float32 inputs of each function")
     return figure
+
+
+def table(dataset: xr.Dataset) -> str:
+    """The largest errors in ulp, and where they are."""
+    rows = largest(dataset)
+    lines = ["| function | " + " | ".join(ORDERS) + " |", "|---" * (1 + len(ORDERS)) + "|"]
+    for function in FUNCTIONS:
+        cells = [f"{ulp:.3f} at {at:.9g}" for ulp, at in (rows[function, o] for o in ORDERS)]
+        lines.append(f"| {function} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

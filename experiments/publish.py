@@ -1,0 +1,102 @@
+"""Copies what finished runs measured into the README and the certificates.
+
+    python -m experiments.publish [--results results]      (or: make publish)
+
+The tables between `<!-- NAME -->` and `<!-- /NAME -->` in README.md are replaced by those of the
+newest run of that experiment, the certificate in `certificates/` by that of the newest full run
+of `certify`, and `docs/gradient_depth.png` by that experiment's figure. What has no run stays.
+"""
+
+import dataclasses
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments import certify
+from experiments.harness import storage
+from experiments.harness.refusal import Refusal
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Where to read from."""
+
+    results: Path = Path("results")
+    """Folder that holds the results."""
+
+
+def _newest(results: Path, name: str, preset: str = "*") -> Path | None:
+    """The folder of the newest finished run of an experiment."""
+    found = results.glob(f"{name}/{preset}-*/provenance.json")
+    dated = [(json.loads(path.read_text())["utc"], path.parent) for path in found]
+    return max(dated)[1] if dated else None
+
+
+def certificate(folder: Path) -> dict[str, Any]:
+    """What a full run of `certify` found, with where and when."""
+    record = json.loads((folder / "provenance.json").read_text())
+    dataset = storage.from_bytes((folder / "data.nc").read_bytes())
+    errors: dict[str, dict[str, Any]] = {}
+    for (function, order), (ulp, at) in certify.largest(dataset).items():
+        above = float(dataset["above_1"].sel(function=function, order=order).sum())
+        errors.setdefault(function, {})[order] = {
+            "largest_error_ulp": round(ulp, 6),
+            "at": float(at),
+            "inputs_above_1_ulp": int(above),
+        }
+    origin = ("versions", "backend", "device_kind", "machine", "commit", "dirty", "utc", "seconds")
+    return {
+        "dtype": "float32",
+        "inputs_of_each_function": int(dataset["tried"].sum()) // len(errors),
+        "wrong_zero_infinity_or_nan": int(dataset["wrong"].sum()),
+        "errors": errors,
+        "mixed_bound": "within 0.1 of a root of a derivative of silu the ulp is at least 2^-30",
+        **{key: record[key] for key in origin},
+    }
+
+
+def _put(page: str, name: str, table: str) -> str:
+    """Replaces what stands between the markers of a table."""
+    marked = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+    if not marked.search(page):
+        raise Refusal(f"README.md has no place for a table: <!-- {name} -->")
+    return marked.sub(lambda match: f"{match[1]}{table.strip()}{match[2]}", page)
+
+
+def publish(results: Path, root: Path = ROOT) -> list[str]:
+    """Writes what there is; returns what was written."""
+    written = []
+    page = (root / "README.md").read_text()
+    for name in ("accuracy", "speed", "certify"):
+        folder = _newest(results, name, "paper" if name == "certify" else "*")
+        if folder is not None:
+            page = _put(page, name, (folder / "table.md").read_text())
+            written.append(f"README.md: {name} from {folder}")
+    storage.write_bytes(root / "README.md", page.encode())
+    full = _newest(results, "certify", "paper")
+    if full is not None:
+        content = certificate(full)
+        path = root / "certificates" / f"float32-{content['backend']}.json"
+        path.parent.mkdir(exist_ok=True)
+        storage.write_bytes(path, f"{json.dumps(content, indent=2)}\n".encode())
+        written.append(f"{path.name} from {full}")
+    depth = _newest(results, "gradient_depth")
+    if depth is not None:
+        (root / "docs").mkdir(exist_ok=True)
+        shutil.copyfile(depth / "figure.png", root / "docs" / "gradient_depth.png")
+        written.append(f"docs/gradient_depth.png from {depth}")
+    return written
+
+
+if __name__ == "__main__":
+    try:
+        print("\n".join(publish(tyro.cli(Options).results)) or "no finished run was found")
+    except Refusal as refusal:
+        sys.exit(f"error: {refusal}")
