@@ -49,7 +49,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 certify: $(STAMP)
 	$(BIN)/python -m experiments run certify --preset paper $(FLAGS)

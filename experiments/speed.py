@@ -5,7 +5,7 @@ several ways to write the sigmoid.
 
     python -m experiments run speed
 
-Time on 2 CPU cores: quick 2 minutes, paper 8 minutes. sigmoid, silu and logit should take no
+Time on 2 CPU cores: quick 3 minutes, paper 12 minutes. sigmoid, silu and logit should take no
 longer than jax.nn's (0.97 allows for the clock); softplus and log_sigmoid forward 1.0, vjp 1.7
 and hvp 2.0 times less. A shared machine's clock passes no verdict: the ratios are reported.
 All contestants run in one process, in an order drawn anew each round; compilation is apart.
@@ -208,35 +208,42 @@ def table(dataset: xr.Dataset) -> str:
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Ratios, bandwidth, and error against time."""
+    """Ratios in the upper row; bandwidth, and error against time, in the lower."""
     sizes = dataset["size"].values
-    figure, axes = plt.subplots(2, 4, figsize=(19, 11))
-    cells = [(dtype, size) for dtype in DTYPES for size in sizes]
-    for axis, (dtype, size) in zip(axes[0], cells, strict=False):
+    figure = plt.figure(figsize=(17, 13))
+    rows: Any = figure.subfigures(2, 1, height_ratios=(3, 2))
+    upper, lower = rows
+    cells = [(dtype, size) for dtype in DTYPES for size in (sizes[0], sizes[-1])]
+    axes = upper.subplots(1, 4, sharey=True)
+    for axis, (dtype, size) in zip(axes, cells, strict=True):
         _draw_ratios(axis, dataset.sel(dtype=dtype, size=size))
         axis.set_title(f"{dtype}, {size:,} elements")
-    axes[0, 0].legend(loc="lower right")
-    _draw_bandwidth(axes[1, 0], dataset.sel(size=sizes[-1], dtype="float32", pace="pipelined"))
-    curves = [(sizes[0], 0), (sizes[-1], 0), (sizes[0], 1)]
-    for axis, (size, order) in zip(axes[1, 1:], curves, strict=True):
+    handles, labels = axes[0].get_legend_handles_labels()
+    upper.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    bandwidth, *curves = lower.subplots(1, 4)
+    _draw_bandwidth(bandwidth, dataset.sel(size=sizes[-1], dtype="float32", pace="pipelined"))
+    chosen = [(sizes[0], 0), (sizes[-1], 0), (sizes[0], 1)]
+    for axis, (size, order) in zip(curves, chosen, strict=True):
         _draw_curve(axis, dataset.sel(size=size, order=order, pace="processor"))
         what = ("value", "first derivative")[order]
-        axis.set_title(f"Sigmoid, {what}, float32, {size:,} elements")
+        axis.set_title(f"sigmoid, float32, {size:,} elements:\n{what}")
+    handles, labels = curves[0].get_legend_handles_labels()
+    lower.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 
 def _draw_ratios(axis: Axes, dataset: xr.Dataset) -> None:
-    labels = [f"{name}, {mode}" for name in FUNCTIONS for mode in MODES]
-    rows = np.arange(len(labels))[::-1]
+    names = [f"{name}, {mode}" for name in FUNCTIONS for mode in MODES]
+    rows = np.arange(len(names))[::-1]
     bars = [bar for name in FUNCTIONS for bar in BARS[name]]
     for pace, mark in zip(PACES, ("o", "s", "x"), strict=True):
         values = ratio(dataset).sel(pace=pace).transpose("function", "mode").values.ravel()
-        axis.plot(values, rows, mark, label=pace, markersize=5)
-    axis.plot(bars, rows, "|", color="black", markersize=12, label="aim")
+        axis.plot(values, rows, mark, label=pace, fillstyle="none")
+    axis.plot(bars, rows, "|", color="black", markersize=14, label="aim")
     axis.axvline(1, color="0.5", linewidth=1)
     axis.set_xscale("log", base=2)
-    axis.set_yticks(rows, labels)
-    axis.set_xlabel("jax's time over sigjax's (right: sigjax is faster)")
+    axis.set_yticks(rows, names)
+    axis.set_xlabel("jax's time over sigjax's\n(right of 1: sigjax is faster)")
 
 
 def _draw_bandwidth(axis: Axes, dataset: xr.Dataset) -> None:
@@ -245,21 +252,20 @@ def _draw_bandwidth(axis: Axes, dataset: xr.Dataset) -> None:
     for shift, library in zip((-0.2, 0.2), ("sigjax", "jax"), strict=True):
         share = copy / dataset["seconds"].sel(contestant=library, mode="forward")
         axis.bar(rows + shift, share, width=0.38, label=library)
-    axis.set_xticks(rows, FUNCTIONS, rotation=20)
+    axis.set_xticks(rows, FUNCTIONS, rotation=30)
     axis.set_ylabel("share of a copy's bandwidth (1)")
-    axis.set_title(f"Forward in memory: float32, {int(dataset['size']):,} elements")
-    axis.legend()
+    axis.set_ylim(0, 1.45)  # room for the legend
+    axis.set_title(f"forward, float32,\n{int(dataset['size']):,} elements")
+    axis.legend(loc="upper right", ncols=2)
 
 
 def _draw_curve(axis: Axes, dataset: xr.Dataset) -> None:
     relative = dataset["form_seconds"] / dataset["form_seconds"].sel(form="jax.nn.sigmoid")
-    for label in dataset["form"].values:
-        x, y = float(relative.sel(form=label)), float(dataset["form_ulp"].sel(form=label))
-        if np.isfinite(x):
-            axis.plot(x, y, "o")
-            axis.annotate(str(label), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    marks = ("o", "s", "^", "v", "D", "P", "X")
+    for label, mark in zip(dataset["form"].values, marks, strict=True):
+        time, ulp = relative.sel(form=label), dataset["form_ulp"].sel(form=label)
+        axis.plot(time, ulp, mark, label=label, fillstyle="none", markersize=8)
     axis.axhline(1, color="0.5", linewidth=1, linestyle="--")
-    axis.margins(x=0.35, y=0.15)
     axis.set_yscale("log")
     axis.set_xlabel("processor time over jax.nn's (1)")
-    axis.set_ylabel("largest error (ulp)")
+    axis.set_ylabel("largest error (ulp; dashed: faithful)")

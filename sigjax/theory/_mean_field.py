@@ -117,7 +117,7 @@ def critical_weight_std(
       1.4142
     """
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: int | Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = jnp.sqrt(low * high)
         vanishing = mean_field(activation, middle, bias_std).chi1 < 1

@@ -10,7 +10,8 @@ import xarray as xr
 
 from experiments import gradient_depth
 
-pytest.importorskip("sklearn")
+# One worker measures for all of this file.
+pytestmark = pytest.mark.xdist_group("gradient_depth")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The ulp as a distance between representable numbers."""
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def test_neighbours_are_whole_ulps_apart(dtype, steps):
 )
 def test_what_is_wrong_whatever_the_ulp(result, truth):
     with jax.enable_x64(True):
-        assert ulp_errors(np.float64(result), np.float64(truth), "float32").wrong
+        assert ulp_errors(jnp.float64(result), jnp.float64(truth), "float32").wrong
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_what_is_wrong_whatever_the_ulp(result, truth):
 )
 def test_what_is_right_at_the_ends_of_the_range(result, truth):
     with jax.enable_x64(True):
-        errors = ulp_errors(np.float64(result), np.float64(truth), "float32")
+        errors = ulp_errors(jnp.float64(result), jnp.float64(truth), "float32")
     assert not bool(errors.wrong)
     assert float(errors.ulp) == 0
 
