@@ -36,9 +36,6 @@ ORDERS = ("value", "first derivative", "second derivative")
 FLOORED = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
 
 
-_IN_AXES: Any = {"xycoords": "axes fraction", "fontsize": 8, "color": "0.3"}
-
-
 @dataclasses.dataclass(frozen=True)
 class Config:
     """How much is tried."""
@@ -234,9 +231,8 @@ def plot(dataset: xr.Dataset) -> Figure:
                 axis.plot(position, shown, marks[library], label=library, fillstyle="none")
             axis.axhline(floor[column], color="0.5", linewidth=1, label="floor")
             axis.set_yscale("log")
-            whose = "all" if dtype.endswith("16") else "the five of `certify`"
-            axis.set_title(f"{dtype}, {order}")
-            axis.annotate(f"floor of {whose}: {floor[column]:g} ulp", (0.02, 0.93), **_IN_AXES)
+            whose = "floor" if dtype.endswith("16") else "floor of five functions"
+            axis.set_title(f"{dtype}, {order}: {whose} {floor[column]:g} ulp")
             if row == 3:
                 axis.set_xticks(position, dataset["function"].values, rotation=60, ha="right")
         axes[row, 0].set_ylabel("largest error (ulp)")
