@@ -49,6 +49,8 @@ _STRIDE = 4099  # of the float32 numbers that the forms' errors are taken over
 class Config:
     """Sizes, and how often each contestant runs."""
 
+    functions: tuple[str, ...] = FUNCTIONS
+    """Which functions."""
     sizes: tuple[int, ...] = (2**14, 2**23)
     """Elements: in the cache and in memory."""
     rounds: int = 40
@@ -57,6 +59,7 @@ class Config:
     """Timed rounds of larger arrays."""
 
     def __post_init__(self) -> None:
+        subjects.check_names(self.functions, FUNCTIONS)
         for name in ("rounds", "rounds_in_memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -149,7 +152,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         {"function": name, "mode": mode, "dtype": dtype, "size": size}
         for size in config.sizes
         for dtype in DTYPES
-        for name in FUNCTIONS
+        for name in config.functions
         for mode in MODES
     ]
     parts = sweep(points, functools.partial(_time_function, config=config, seed=seed))
@@ -171,7 +174,7 @@ def ratio(dataset: xr.Dataset, contestant: str = "sigjax") -> xr.DataArray:
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """The lowest ratio over sizes and dtypes, of each function and mode, at each pace."""
     found = []
-    for name in FUNCTIONS:
+    for name in dataset["function"].values:
         for mode, bar in zip(MODES, BARS[name], strict=True):
             for pace in ("pipelined", "processor"):
                 part = ratio(dataset).sel(function=name, mode=mode, pace=pace)
@@ -196,7 +199,7 @@ def table(dataset: xr.Dataset) -> str:
     columns = [(dtype, size) for dtype in DTYPES for size in dataset["size"].values]
     head = " | ".join(f"{dtype}, {size:,}" for dtype, size in columns)
     lines = [f"| function | pace | {head} |", "|---" * (2 + len(columns)) + "|"]
-    for name in FUNCTIONS:
+    for name in dataset["function"].values:
         for pace in PACES:
             part = ratio(dataset).sel(function=name, pace=pace)
             cells = [
@@ -233,9 +236,10 @@ def plot(dataset: xr.Dataset) -> Figure:
 
 
 def _draw_ratios(axis: Axes, dataset: xr.Dataset) -> None:
-    names = [f"{name}, {mode}" for name in FUNCTIONS for mode in MODES]
+    functions = dataset["function"].values
+    names = [f"{name}, {mode}" for name in functions for mode in MODES]
     rows = np.arange(len(names))[::-1]
-    bars = [bar for name in FUNCTIONS for bar in BARS[name]]
+    bars = [bar for name in functions for bar in BARS[name]]
     for pace, mark in zip(PACES, ("o", "s", "x"), strict=True):
         values = ratio(dataset).sel(pace=pace).transpose("function", "mode").values.ravel()
         axis.plot(values, rows, mark, label=pace, fillstyle="none")
@@ -247,12 +251,12 @@ def _draw_ratios(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def _draw_bandwidth(axis: Axes, dataset: xr.Dataset) -> None:
-    rows = np.arange(len(FUNCTIONS))
+    rows = np.arange(dataset.sizes["function"])
     copy = dataset["seconds"].sel(contestant="copy", mode="forward")
     for shift, library in zip((-0.2, 0.2), ("sigjax", "jax"), strict=True):
         share = copy / dataset["seconds"].sel(contestant=library, mode="forward")
         axis.bar(rows + shift, share, width=0.38, label=library)
-    axis.set_xticks(rows, FUNCTIONS, rotation=30)
+    axis.set_xticks(rows, dataset["function"].values, rotation=30)
     axis.set_ylabel("share of a copy's bandwidth (1)")
     axis.set_ylim(0, 1.45)  # room for the legend
     axis.set_title(f"forward, float32,\n{int(dataset['size']):,} elements")

@@ -1,10 +1,13 @@
 """Times contestants against each other in one process."""
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 Contestant = Callable[[], object]
 
@@ -45,3 +48,17 @@ def race(contestants: Mapping[str, Contestant], rounds: int, calls: int, seed: i
             seconds["pipelined"][name].append((time.perf_counter() - begun) / calls)
             seconds["processor"][name].append((time.process_time() - processor) / calls)
     return seconds
+
+
+@contextlib.contextmanager
+def compiling_anew() -> Iterator[None]:
+    """Leaves the cache of compiled programs on disk alone, so that compilation can be timed."""
+    config: Any = jax.config
+    before = config.jax_enable_compilation_cache
+    compilation_cache.reset_cache()  # it looks at its settings once only
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        compilation_cache.reset_cache()
+        jax.config.update("jax_enable_compilation_cache", before)

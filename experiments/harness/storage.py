@@ -55,7 +55,8 @@ def to_bytes(dataset: xr.Dataset) -> bytes:
 
 def from_bytes(content: bytes) -> xr.Dataset:
     """Decodes what `to_bytes` gave."""
-    return xr.load_dataset(io.BytesIO(content), engine="scipy")
+    # Without its encoding: the lengths of strings in it would not fit what is joined later.
+    return xr.load_dataset(io.BytesIO(content), engine="scipy").drop_encoding()
 
 
 def digest(content: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,13 @@ TORCH_PEERS = {
 
 # No wider type stands behind them, and no rounding but the last is inexact.
 _LINES = ("sigmoid_linear", "hard_sigmoid")
+
+
+def check_names(names: tuple[str, ...], known: Iterable[str]) -> None:
+    """Raises ValueError if a function's name is not known."""
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(f"functions must be some of {', '.join(known)}; got {unknown or 'none'}")
 
 
 def subject(library: str, name: str) -> Function | None:

@@ -2,9 +2,11 @@
 
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from experiments.harness.stopwatch import PACES, race
+from experiments.harness.stopwatch import PACES, compiling_anew, race
 
 
 def test_what_is_slower_takes_longer_and_orders_change():
@@ -28,3 +30,25 @@ def test_what_is_slower_takes_longer_and_orders_change():
     assert all(len(times) == 6 for times in found["blocking"].values())
     firsts = ["".join(order)[i : i + 5] for i in range(0, len("".join(order)), 27)]
     assert {"short", "longl"} <= set(firsts)
+
+
+def test_compiling_anew_leaves_the_cache_alone(tmp_path):
+    before = {
+        name: getattr(jax.config, name)
+        for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    }
+
+    def compile_one(number):
+        return jax.jit(lambda x: jnp.sin(x) * number).lower(1.0).compile()
+
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        with compiling_anew():
+            compile_one(2.5)
+        assert list(tmp_path.iterdir()) == []
+        compile_one(3.5)
+        assert list(tmp_path.iterdir()) != []
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

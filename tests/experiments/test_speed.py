@@ -1,0 +1,40 @@
+"""The experiment on speed from end to end, on arrays too small to time."""
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from experiments import speed
+
+pytestmark = pytest.mark.xdist_group("speed")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    small = speed.Config(functions=("softplus",), sizes=(8, 32), rounds=2, rounds_in_memory=1)
+    return speed.measure(small, jax.random.key(0))
+
+
+def test_every_contestant_is_timed(dataset):
+    assert dataset["seconds"].sel(contestant=["sigjax", "sigjax faithful", "jax", "copy"]).min() > 0
+    assert not dataset["form_ulp"].sel(order=0).isnull().any()
+    assert float(dataset["form_ulp"].sel(form="compensated float32", order=0).max()) < 1
+
+
+def test_claims_pass_no_verdict_and_come_from_the_times(dataset):
+    claims = speed.claims(dataset)
+    assert len(claims) == 3 * 2 * 2
+    assert {claim.verdict for claim in claims} == {None}
+    slower = dataset.assign(
+        seconds=dataset["seconds"].where(dataset["contestant"] != "jax", 2 * dataset["seconds"])
+    )
+    doubled = [claim.measured for claim in speed.claims(slower)]
+    np.testing.assert_allclose(doubled, [2 * claim.measured for claim in claims])
+
+
+def test_figure_and_table(dataset):
+    figure = speed.plot(dataset)
+    assert all(axis.get_xlabel() or axis.get_ylabel() for axis in figure.axes)
+    plt.close(figure)
+    assert len(speed.table(dataset).splitlines()) == 2 + 3
