@@ -251,7 +251,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         *(
             Claim(
                 name=f"sigmoid, standard weights, {title}: rate per layer",
-                source=f"sqrt(chi_1), Schoenholz et al. 2017; PAPERS: 0.1415. {where}",
+                source=f"sqrt(chi_1), Schoenholz et al. 2017. {where}",
                 expected=10 ** float(network["theory_log10_rate"]),
                 measured=10 ** float(log10_rate(network).mean()),
                 tolerance=0.01,

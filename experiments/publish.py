@@ -64,10 +64,10 @@ def certificate(folder: Path) -> dict[str, Any]:
 
 def _put(page: str, name: str, table: str) -> str:
     """Replaces what stands between the markers of a table."""
-    marked = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not marked.search(page):
         raise Refusal(f"README.md has no place for a table: <!-- {name} -->")
-    return marked.sub(lambda match: f"{match[1]}{table.strip()}{match[2]}", page)
+    return marked.sub(lambda match: f"{match[1]}\n{table.strip()}\n\n{match[2]}", page)
 
 
 def publish(results: Path, root: Path = ROOT) -> list[str]:

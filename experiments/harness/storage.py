@@ -21,6 +21,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
+                os.fchmod(file.fileno(), 0o644)  # a temporary file is its owner's alone
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)

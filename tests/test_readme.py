@@ -1,0 +1,39 @@
+"""What the README says is true."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+import sigjax
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_example_gives_what_its_comments_say():
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {"jax": jax, "sigjax": sigjax}
+    lines = re.findall(r"^print\((.*)\)\s+# ([-\d.e]+)", block, re.MULTILINE)
+    assert len(lines) == 4
+    for expression, number in lines:
+        assert float(eval(expression, names)) == pytest.approx(float(number), rel=1e-4)
+
+
+def test_every_public_function_is_named():
+    public = {name for name, value in vars(sigjax.functional).items() if callable(value)}
+    assert public <= set(re.findall(r"`(\w+)", README))
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    anchors = {re.sub(r"\W+", "-", h.lower()) for h in re.findall(r"^#+ (.*)$", README, re.M)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
+
+
+def test_commands_of_make_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make (\w+)", README):
+        assert re.search(rf"^{target}:", makefile, re.M) or target == "in", target
