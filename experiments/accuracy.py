@@ -1,4 +1,4 @@
-"""Errors of every unary function and its first two derivatives, beside jax's and torch's.
+"""Errors of functions, losses and their derivatives, beside jax's, optax's and torch's.
 
 Figure: the largest error in ulp, per function, derivative, dtype and library.
 
@@ -33,7 +33,10 @@ from experiments.numerics.ulps import every_16_bit_number, float32_numbers
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 ORDERS = ("value", "first derivative", "second derivative")
 # The functions that this project's floors in float32 and float64 are stated for.
-FLOORED = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
+FLOORED = (
+    *("sigmoid", "log_sigmoid", "softplus", "silu", "logit"),
+    *("cross_entropy_of_1", "cross_entropy_of_0"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,8 @@ def _inputs(dtype: str, config: Config) -> np.ndarray:
 def _measure_point(point: Mapping[str, Any], *, config: Config, seed: int) -> xr.Dataset:
     library, name, dtype = point["library"], point["function"], point["dtype"]
     rows = []
-    for order in range(3):
+    orders = range(len(TRUTHS[name]))
+    for order in orders:
         if dtype == "float64":
             rows.append(
                 search(library, name, order, config.float64_tries, config.float64_rounds, seed)
@@ -88,7 +92,7 @@ def _measure_point(point: Mapping[str, Any], *, config: Config, seed: int) -> xr
     columns = np.array(rows, np.float64).T
     return xr.Dataset(
         {key: ("order", column) for key, column in zip(Worst._fields, columns, strict=True)},
-        coords={"order": list(ORDERS)},
+        coords={"order": [ORDERS[order] for order in orders]},
     )
 
 
@@ -238,7 +242,7 @@ def plot(dataset: xr.Dataset) -> Figure:
                 axis.plot(position, shown, marks[library], label=library, fillstyle="none")
             axis.axhline(floor[column], color="0.5", linewidth=1, label="floor")
             axis.set_yscale("log")
-            whose = "floor" if dtype.endswith("16") else "floor of five functions"
+            whose = "floor" if dtype.endswith("16") else "floor of the core functions"
             axis.set_title(f"{dtype}, {order}: {whose} {floor[column]:g} ulp")
             if row == 3:
                 axis.set_xticks(position, dataset["function"].values, rotation=60, ha="right")

@@ -1,5 +1,10 @@
 """The sigmoid: where it is right, where gradients die in it, and how its gates behave."""
 
+import importlib
+from typing import Any
+
+from . import initializers as initializers
+from . import losses as losses
 from .functional import bounded_logit as bounded_logit
 from .functional import bounded_sigmoid as bounded_sigmoid
 from .functional import bounded_sigmoid_log_det as bounded_sigmoid_log_det
@@ -28,3 +33,16 @@ from .functional import swish as swish
 from .functional import tanh_from_sigmoid as tanh_from_sigmoid
 
 __version__ = "0.1.0"
+
+# Imported when they are first asked for: who wants a function should not wait for Flax.
+_ON_DEMAND = ("nn", "probe", "theory")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})

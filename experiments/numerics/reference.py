@@ -53,6 +53,14 @@ def _cloglog_inverse_first(x: Real) -> Real:
     return mp.exp(x - mp.exp(x))
 
 
+def _focal_of_1(x: Real) -> Real:
+    return _sigmoid(-x) ** 2 * _softplus(-x)
+
+
+def _focal_of_1_first(x: Real) -> Real:
+    return -(_sigmoid(-x) ** 2) * (2 * _sigmoid(x) * _softplus(-x) + _sigmoid(-x))
+
+
 def _minus(f: Function) -> Function:
     return lambda x: -f(x)
 
@@ -61,8 +69,8 @@ def _mirror(f: Function) -> Function:
     return lambda x: f(-x)
 
 
-# name: value, first and second derivative
-REFERENCES: dict[str, tuple[Function, Function, Function]] = {
+# name: value, first and, but for the focal loss, second derivative
+REFERENCES: dict[str, tuple[Function, ...]] = {
     "sigmoid": (_sigmoid, _sigmoid_first, _sigmoid_second),
     "log_sigmoid": (_minus(_mirror(_softplus)), _mirror(_sigmoid), _minus(_sigmoid_first)),
     "log1m_sigmoid": (_minus(_softplus), _minus(_sigmoid), _minus(_sigmoid_first)),
@@ -115,4 +123,7 @@ REFERENCES: dict[str, tuple[Function, Function, Function]] = {
         lambda x: mp.mpf(abs(x) < 3) / 6,
         lambda x: mp.mpf(0),
     ),
+    "cross_entropy_of_1": (_mirror(_softplus), _minus(_mirror(_sigmoid)), _sigmoid_first),
+    "cross_entropy_of_0": (_softplus, _sigmoid, _sigmoid_first),
+    "focal_of_1": (_focal_of_1, _focal_of_1_first),
 }

@@ -7,11 +7,24 @@ from collections.abc import Callable, Iterable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 
 import sigjax
 
 Function = Callable[[Array], Array]
+
+
+def _of_label(loss: Callable[..., Array], label: int, **parameters: float) -> Function:
+    """A loss as a function of the logit."""
+    return lambda x: loss(x, jnp.asarray(label, x.dtype), **parameters)
+
+
+LOSSES: dict[str, Function] = {
+    "cross_entropy_of_1": _of_label(sigjax.losses.sigmoid_binary_cross_entropy, 1),
+    "cross_entropy_of_0": _of_label(sigjax.losses.sigmoid_binary_cross_entropy, 0),
+    "focal_of_1": _of_label(sigjax.losses.sigmoid_focal_loss, 1, gamma=2.0),
+}
 
 LIBRARIES = ("sigjax", "sigjax faithful", "jax", "torch")
 
@@ -24,6 +37,10 @@ JAX_PEERS: dict[str, Function] = {
     "log1mexp": jax.nn.log1mexp,
     "tanh_from_sigmoid": jnp.tanh,
     "hard_sigmoid": jax.nn.hard_sigmoid,
+    # jax has no losses; those of optax are made of its functions.
+    "cross_entropy_of_1": _of_label(optax.losses.sigmoid_binary_cross_entropy, 1),
+    "cross_entropy_of_0": _of_label(optax.losses.sigmoid_binary_cross_entropy, 0),
+    "focal_of_1": _of_label(optax.losses.sigmoid_focal_loss, 1, gamma=2.0),
 }
 
 TORCH_PEERS = {
@@ -51,6 +68,8 @@ def subject(library: str, name: str) -> Function | None:
     """Returns the function `name` of "sigjax", "sigjax faithful" or "jax", if there is one."""
     if library == "jax":
         return JAX_PEERS.get(name)
+    if name in LOSSES:
+        return LOSSES[name] if library == "sigjax" else None
     function = getattr(sigjax, name)
     if library == "sigjax":
         return function

@@ -215,6 +215,16 @@ def hard_sigmoid_first(x: Array) -> Array:
     return _keep_nan(x, jnp.where(jnp.abs(x) < 3, 1 / 6, 0.0))
 
 
+def focal_of_1(x: Array) -> Array:
+    q = sigmoid(-x)
+    return q * q * softplus(-x)
+
+
+def focal_of_1_first(x: Array) -> Array:
+    q, entropy = sigmoid(-x), softplus(jnp.clip(-x, -_FAR, _FAR))  # 0 times infinity at -inf
+    return -q * q * (2 * sigmoid(x) * entropy + q)
+
+
 def _constant(value: float) -> Function:
     return lambda x: _keep_nan(x, jnp.full_like(x, value))
 
@@ -227,8 +237,9 @@ def _mirror(f: Function) -> Function:
     return lambda x: f(-x)
 
 
-# name: value, first and second derivative
-TRUTHS: dict[str, tuple[Function, Function, Function]] = {
+# name: value, first and, but for the focal loss, second derivative; losses are named after the
+# label, and the focal loss is that of gamma 2
+TRUTHS: dict[str, tuple[Function, ...]] = {
     "sigmoid": (sigmoid, sigmoid_first, sigmoid_second),
     "log_sigmoid": (_minus(_mirror(softplus)), _mirror(sigmoid), _minus(sigmoid_first)),
     "log1m_sigmoid": (_minus(softplus), _minus(sigmoid), _minus(sigmoid_first)),
@@ -253,4 +264,7 @@ TRUTHS: dict[str, tuple[Function, Function, Function]] = {
     "tanh_from_sigmoid": (tanh, tanh_first, tanh_second),
     "sigmoid_linear": (sigmoid_linear, _constant(0.25), _constant(0.0)),
     "hard_sigmoid": (hard_sigmoid, hard_sigmoid_first, _constant(0.0)),
+    "cross_entropy_of_1": (_mirror(softplus), _minus(_mirror(sigmoid)), sigmoid_first),
+    "cross_entropy_of_0": (softplus, sigmoid, sigmoid_first),
+    "focal_of_1": (focal_of_1, focal_of_1_first),
 }

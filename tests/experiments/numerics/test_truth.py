@@ -43,8 +43,9 @@ def inputs(name):
     return values[(values > 0) & (values < 1)] if name in UNIT else values
 
 
-@pytest.mark.parametrize("order", range(3))
-@pytest.mark.parametrize("name", TRUTHS)
+@pytest.mark.parametrize(
+    ("name", "order"), [(name, order) for name in TRUTHS for order in range(len(TRUTHS[name]))]
+)
 def test_against_mpmath(name, order):
     x = inputs(name)
     with jax.enable_x64(True):

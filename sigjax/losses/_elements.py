@@ -1,0 +1,111 @@
+"""What the elementwise losses share: their arguments, their mask and their sum."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import checkify
+from jax.typing import ArrayLike, DTypeLike
+
+from ..functional._arguments import as_weak_as, real_floating
+
+Axis = int | Sequence[int] | None
+
+
+class Elements(NamedTuple):
+    """Logits and labels of one shape, in the precision that the loss is computed in.
+
+    Attributes:
+      logits, labels: 0 where masked, whatever was there.
+      kept: False where masked, None without a mask.
+      like: the argument whose dtype and weak type the loss takes.
+    """
+
+    logits: Array
+    labels: Array
+    kept: Array | None
+    like: Array
+
+    def reduce(self, loss: Array, axis: Axis) -> Array:
+        """Rounds once, after the sum over `axis`; masked entries count 0."""
+        if self.kept is not None:
+            loss = jnp.where(self.kept, loss, 0)
+        if axis is not None:
+            loss = jnp.sum(loss, axis if isinstance(axis, int) else tuple(axis))
+        return as_weak_as(self.like, loss.astype(self.like.dtype))
+
+
+def elements(
+    function: str,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    where: ArrayLike | None,
+    check_labels: bool,
+) -> Elements:
+    """Checks and joins the arguments of an elementwise loss.
+
+    Raises:
+      TypeError: if an argument is not a real number or array, or `where` not boolean.
+      ValueError: if the shapes do not broadcast, or `check_labels` and a label is outside
+        [0, 1]; under `jit` that is a `checkify` error.
+    """
+    z = real_floating(f"losses.{function}", "logits", logits)
+    wide = computed_in(z.dtype)
+    y = real_floating(f"losses.{function}", "labels", labels).astype(wide)
+    kept = None if where is None else jnp.asarray(where)
+    if kept is not None and kept.dtype != jnp.bool_:
+        raise TypeError(
+            f"sigjax.losses.{function}: argument 'where' must be boolean, got {kept.dtype.name}"
+        )
+    try:
+        shape = jnp.broadcast_shapes(z.shape, y.shape, () if kept is None else kept.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"sigjax.losses.{function}: arguments must have shapes that broadcast together, got "
+            f"logits {z.shape}, labels {y.shape}"
+            + ("" if kept is None else f", where {kept.shape}")
+        ) from error
+    y = jnp.broadcast_to(y, shape)
+    finite = jnp.broadcast_to(z.astype(wide), shape)
+    if kept is not None:
+        # Before anything is computed: a NaN would come back through the derivative of 0 NaN.
+        finite, y = jnp.where(kept, finite, 0), jnp.where(kept, y, 0)
+    if check_labels:
+        _check(function, y)
+    return Elements(finite, y, kept, z)
+
+
+def computed_in(dtype: DTypeLike) -> DTypeLike:
+    """float64 stays, everything narrower is computed in float32."""
+    return jnp.float64 if dtype == jnp.float64 else jnp.float32
+
+
+def parameter(function: str, name: str, value: ArrayLike, z: Array, low: float, high: float):
+    """Returns a parameter in the dtype of `z`.
+
+    Raises:
+      TypeError: if it is not a real number or array.
+      ValueError: if it is known before the program runs and outside [low, high].
+    """
+    array = real_floating(f"losses.{function}", name, value).astype(z.dtype)
+    if not isinstance(array, jax.core.Tracer) and not bool(
+        jnp.all((array >= low) & (array <= high))
+    ):
+        raise ValueError(
+            f"sigjax.losses.{function}: argument '{name}' must be in [{low:g}, {high:g}], "
+            f"got {value}"
+        )
+    return array
+
+
+def _check(function: str, labels: Array) -> None:
+    low, high = jnp.min(labels, initial=1), jnp.max(labels, initial=0)
+    inside = jnp.all((labels >= 0) & (labels <= 1))  # false for NaN
+    message = f"sigjax.losses.{function}: argument 'labels' must be in [0, 1], got "
+    if isinstance(inside, jax.core.Tracer):
+        checkify.check(inside, message + "labels between {low} and {high}", low=low, high=high)
+    elif not inside:
+        raise ValueError(message + f"labels between {low:g} and {high:g}")

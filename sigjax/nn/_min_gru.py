@@ -1,0 +1,181 @@
+"""A recurrence without a recurrent product: its gates depend on the input alone."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn import dtypes
+from jax import Array, lax
+from jax.nn.initializers import Initializer
+
+from ..functional import sigmoid, soft_switch
+from ..initializers import chrono
+from ._defaults import LECUN_NORMAL, ZEROS
+from ._recurrence import dot
+
+
+class MinGRUGates(NamedTuple):
+    """The gates of a MinGRU, `[..., hidden_features]` each, in float32.
+
+    Attributes:
+      update: how much of the candidate is taken; 0 keeps the state.
+      candidate: what may be taken.
+    """
+
+    update: Array
+    candidate: Array
+
+
+def positive_candidate(x: Array) -> Array:
+    r"""$x + \frac12$ for $x \ge 0$, $\sigma(x)$ otherwise: positive and continuous.
+
+    Source: Feng et al. 2024, appendix B.
+    """
+    return jnp.where(x >= 0, x + 0.5, sigmoid(x))
+
+
+class MinGRU(nnx.RNNCellBase):
+    r"""$h_t = (1 - z_t) \odot h_{t-1} + z_t \odot \tilde h_t$, computed for all $t$ at once.
+
+    $z_t = \sigma(W_z x_t + b_z)$ and $\tilde h_t = g(W_h x_t + b_h)$ do not look at the state, so
+    a sequence is a parallel scan of depth $\log_2 T$. The complement is $\sigma(-a_z)$ and the
+    scan multiplies numbers in (0, 1) only: nothing overflows, and no logarithms are needed.
+
+    In `sigjax.nn.RNN` the sequence is scanned in parallel, in `flax.nnx.RNN` step by step.
+
+    Args:
+      in_features: of the inputs.
+      hidden_features: of the state.
+      max_time: if given, the biases of the gates are minus those of `initializers.chrono`: a
+        gate that is nearly shut keeps the state.
+      activation_fn: $g$; the authors' `positive_candidate` unless given.
+      kernel_init, bias_init: initialisers.
+      dtype: of the matrix products; gates and state are float32 at least.
+      param_dtype, precision, promote_dtype: as for `GRUCell`.
+      rngs: for the parameters.
+      kernel_metadata, bias_metadata: for the `nnx.Param`s.
+
+    Example:
+      >>> import jax
+      >>> from flax import nnx
+      >>> cell = MinGRU(3, 4, rngs=nnx.Rngs(0))
+      >>> h = cell.initialize_carry((2, 3), nnx.Rngs(0))
+      >>> last, outputs, _ = cell.sequence(h, jax.numpy.ones((5, 2, 3)))
+      >>> last.shape, outputs.shape
+      ((2, 4), (5, 2, 4))
+
+    References:
+      Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, Were RNNs All We Needed?
+      (arXiv:2410.01201), section 3.1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        max_time: float | int | None = None,
+        activation_fn: Callable[..., Any] = positive_candidate,
+        kernel_init: Initializer = LECUN_NORMAL,
+        bias_init: Initializer = ZEROS,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        promote_dtype: Callable[..., Any] = dtypes.promote_dtype,
+        rngs: nnx.Rngs,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        self.in_features = in_features
+        self.hidden_features = hidden_features
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        self.precision = precision
+        self.promote_dtype = promote_dtype
+        self.activation_fn = activation_fn
+        self.dense_i = nnx.Linear(  # gate and candidate
+            in_features,
+            2 * hidden_features,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            promote_dtype=promote_dtype,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
+            kernel_metadata=kernel_metadata,
+            bias_metadata=bias_metadata,
+            rngs=rngs,
+        )
+        if max_time is not None:
+            times = chrono(max_time)(rngs.params(), (hidden_features,), param_dtype)
+            bias: Any = self.dense_i.bias
+            bias[...] = bias[...].at[:hidden_features].set(-times)
+
+    def _project(self, inputs: Array) -> tuple[Array, Array, Any]:
+        """Pre-activation of the gate, candidate, and the dtype of the outputs."""
+        kernel = self.dense_i.kernel[...]
+        if jnp.shape(inputs)[-1:] != kernel.shape[:1]:
+            raise ValueError(
+                f"sigjax.nn.MinGRU: argument 'inputs' must have {kernel.shape[0]} features in its "
+                f"last dimension, got shape {jnp.shape(inputs)}"
+            )
+        x, kernel = self.promote_dtype((inputs, kernel), dtype=self.dtype)
+        state = jnp.promote_types(x.dtype, jnp.float32)
+        bias: Any = self.dense_i.bias
+        gate, candidate = jnp.split(
+            dot(x, kernel, self.precision, state) + bias[...].astype(state), 2, axis=-1
+        )
+        return gate, self.activation_fn(candidate), x.dtype
+
+    def __call__(  # type: ignore[override]
+        self, carry: Array, inputs: Array, *, return_gates: bool = False
+    ) -> tuple[Array, Array] | tuple[Array, Array, MinGRUGates]:
+        """One step; arguments and results as for `GRUCell`."""
+        gate, candidate, dtype = self._project(inputs)
+        new = soft_switch(gate, candidate, carry.astype(gate.dtype))
+        result = new.astype(carry.dtype), new.astype(dtype)
+        return (*result, MinGRUGates(sigmoid(gate), candidate)) if return_gates else result
+
+    def sequence(
+        self, carry: Array, inputs: Array, *, return_gates: bool = False, unroll: int = 1
+    ) -> tuple[Array, Array, MinGRUGates | None]:
+        """All steps of `inputs`, `[time, ..., in_features]`; `unroll` has nothing to unroll."""
+        gate, candidate, dtype = self._project(inputs)
+        first = carry.astype(gate.dtype)
+        kept, taken = sigmoid(-gate), sigmoid(gate) * candidate
+
+        def after(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+            return first[0] * second[0], second[0] * first[1] + second[1]
+
+        kept, taken = lax.associative_scan(after, (kept, taken))
+        states = kept * first + taken
+        last = states[-1] if len(states) else first
+        gates = MinGRUGates(sigmoid(gate), candidate) if return_gates else None
+        return last, states.astype(dtype), gates
+
+    def initialize_carry(
+        self,
+        input_shape: tuple[int, ...],
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        carry_init: Initializer | None = None,
+    ) -> Array:
+        """A first state, 0 unless `carry_init` draws another, in float32 or wider."""
+        shape = (*input_shape[:-1], self.hidden_features)
+        computed = self.param_dtype if self.dtype is None else self.dtype
+        dtype = jnp.promote_types(computed, jnp.float32)
+        if carry_init is None:
+            return jnp.zeros(shape, dtype)
+        stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
+        if stream is None:
+            raise ValueError(
+                "sigjax.nn.MinGRU.initialize_carry: argument 'rngs' must be an nnx.Rngs or "
+                "RngStream where 'carry_init' is given, got None"
+            )
+        return carry_init(stream(), shape, dtype)
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Of the inputs: one."""
+        return 1
