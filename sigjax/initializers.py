@@ -17,6 +17,7 @@ from jax.nn.initializers import variance_scaling as _variance_scaling
 from jax.typing import ArrayLike, DTypeLike
 
 from .functional import logit
+from .functional._precision import computed_in
 from .theory import critical_weight_std
 
 __all__ = ["chrono", "critical", "orthogonal_gain", "prior_bias"]
@@ -53,7 +54,8 @@ def prior_bias(probability: ArrayLike | Sequence[float]) -> Initializer:
             "sigjax.initializers.prior_bias: argument 'probability' must be strictly between 0 "
             f"and 1, got {probability}"
         )
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):  # 0.9 is not a float32
+    # Now, whatever is being traced or mapped, and in float64: 0.9 is not a float32.
+    with jax.core.eval_context(), jax.enable_x64(True):
         bias = np.asarray(logit(p))
     return _constant(bias)
 
@@ -93,7 +95,7 @@ def chrono(max_time: float | int, min_time: float | int = 2.0) -> Initializer:
     def initialize(key: Array, shape, dtype: DTypeLike | None = None, out_sharding=None) -> Array:
         dtype = jnp.zeros((), dtype).dtype
         # Drawn in float32: bfloat16's uniform numbers have too few values for long times.
-        wide = jnp.promote_types(dtype, jnp.float32)
+        wide = computed_in(dtype)
         time = jax.random.uniform(
             key, shape, wide, min_time - 1, max_time - 1, out_sharding=out_sharding
         )
@@ -173,7 +175,7 @@ def orthogonal_gain(activation: Activation, bias_std: float | int = 0.0) -> Init
 
 
 def _critical_gain(name: str, activation: Activation, bias_std: float | int) -> float:
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         gain = float(critical_weight_std(activation, bias_std))
     if math.isnan(gain):
         raise ValueError(

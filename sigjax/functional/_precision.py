@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 
 from ._exponentials import as_normal
 
@@ -12,6 +13,11 @@ from ._exponentials import as_normal
 _SMALLEST_FLOAT32_EXPONENT = -149
 
 Kernel = Callable[[Array], Array]
+
+
+def computed_in(dtype: DTypeLike) -> DTypeLike:
+    """What sums, gates and losses are computed in: float64 stays, narrower becomes float32."""
+    return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
 def round_once(kernel: Kernel, x: Array, *, faithful: bool = False) -> Array:

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental import checkify
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from ..functional._arguments import as_weak_as, real_floating
+from ..functional._precision import computed_in
 
 Axis = int | Sequence[int] | None
 
@@ -76,11 +77,6 @@ def elements(
     if check_labels:
         _check(function, y)
     return Elements(finite, y, kept, z)
-
-
-def computed_in(dtype: DTypeLike) -> DTypeLike:
-    """float64 stays, everything narrower is computed in float32."""
-    return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
 def parameter(function: str, name: str, value: ArrayLike, z: Array, low: float, high: float):

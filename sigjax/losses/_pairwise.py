@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from ..functional import sigmoid, softplus
 from ..functional._arguments import real_floating
-from ._elements import computed_in
+from ..functional._precision import computed_in
 
 Precision = Any
 

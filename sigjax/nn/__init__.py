@@ -2,9 +2,15 @@
 
 from ._gru import GRUCell as GRUCell
 from ._gru import GRUGates as GRUGates
+from ._heads import MultiLabelHead as MultiLabelHead
 from ._lstm import LSTMCell as LSTMCell
 from ._lstm import LSTMGates as LSTMGates
 from ._min_gru import MinGRU as MinGRU
 from ._min_gru import MinGRUGates as MinGRUGates
 from ._min_gru import positive_candidate as positive_candidate
+from ._mlp import MLP as MLP
+from ._neuron import SigmoidNeuron as SigmoidNeuron
 from ._rnn import RNN as RNN
+from ._squeeze_excite import SqueezeExcite as SqueezeExcite
+from ._switch import Highway as Highway
+from ._switch import SoftSwitch as SoftSwitch

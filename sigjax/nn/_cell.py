@@ -1,5 +1,6 @@
 """What the gated cells share: their state in float32, their products in their dtype."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,7 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.nn.initializers import zeros as _zeros
+from jax.typing import ArrayLike
 
+from ..functional._precision import computed_in
 from ._recurrence import Carry, Gates, Update, advance, recurrence
 
 
@@ -34,22 +37,17 @@ class GatedCell(nnx.RNNCellBase):
         """Input kernel, bias and recurrent kernel, the gates side by side."""
         raise NotImplementedError
 
-    def _ready(self, inputs: Array) -> tuple[Array, tuple[Array, Array, Array], Any]:
+    def _ready(self, inputs: ArrayLike) -> tuple[Array, tuple[Array, Array, Array], Any]:
         input_kernel, bias, recurrent_kernel = self._weights()
-        if jnp.shape(inputs)[-1:] != input_kernel.shape[:1]:
-            raise ValueError(
-                f"sigjax.nn.{type(self).__name__}: argument 'inputs' must have "
-                f"{input_kernel.shape[0]} features in its last dimension, "
-                f"got shape {jnp.shape(inputs)}"
-            )
+        require_features(type(self).__name__, inputs, input_kernel.shape[0])
         x, input_kernel, recurrent_kernel = self.promote_dtype(
             (inputs, input_kernel, recurrent_kernel), dtype=self.dtype
         )
-        state = jnp.promote_types(x.dtype, jnp.float32)
+        state = computed_in(x.dtype)
         return x, (input_kernel, bias.astype(state), recurrent_kernel), state
 
     def __call__(  # type: ignore[override]
-        self, carry: Carry, inputs: Array, *, return_gates: bool = False
+        self, carry: Carry, inputs: ArrayLike, *, return_gates: bool = False
     ) -> tuple[Carry, Array] | tuple[Carry, Array, Gates]:
         """One step.
 
@@ -73,7 +71,7 @@ class GatedCell(nnx.RNNCellBase):
         return (new, output, gates) if return_gates else (new, output)
 
     def sequence(
-        self, carry: Carry, inputs: Array, *, return_gates: bool = False, unroll: int = 1
+        self, carry: Carry, inputs: ArrayLike, *, return_gates: bool = False, unroll: int = 1
     ) -> tuple[Carry, Array, Gates]:
         """All steps of `inputs`, `[time, ..., in_features]`; the gates are None unless asked for.
 
@@ -82,20 +80,24 @@ class GatedCell(nnx.RNNCellBase):
         """
         x, weights, state = self._ready(inputs)
         steps, *batch, features = x.shape
-        flat = jax.tree.map(lambda part: part.astype(state).reshape(-1, part.shape[-1]), carry)
+        rows = math.prod(batch)
+        flat = jax.tree.map(
+            lambda part: part.astype(state).reshape(rows, self.hidden_features), carry
+        )
         last, hidden, gates = recurrence(
             self.update,
             return_gates,
             self.precision,
             unroll,
-            x.reshape(steps, -1, features),
+            x.reshape(steps, rows, features),
             weights,
             flat,
         )
-        last = jax.tree.map(lambda part: part.reshape(*batch, -1), last)
-        hidden = hidden.reshape(steps, *batch, -1).astype(x.dtype)
+        shape = (*batch, self.hidden_features)
+        last = jax.tree.map(lambda part: part.reshape(shape), last)
+        hidden = hidden.reshape(steps, *shape).astype(x.dtype)
         if gates is not None:
-            gates = jax.tree.map(lambda gate: gate.reshape(steps, *batch, -1), gates)
+            gates = jax.tree.map(lambda gate: gate.reshape(steps, *shape), gates)
         return last, hidden, gates
 
     def _initialize(self, input_shape, rngs, carry_init, parts: int) -> list[Array]:
@@ -107,7 +109,7 @@ class GatedCell(nnx.RNNCellBase):
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
         shape = (*input_shape[:-1], self.hidden_features)
         computed = self.param_dtype if self.dtype is None else self.dtype
-        dtype = jnp.promote_types(computed, jnp.float32)
+        dtype = computed_in(computed)
         return [(carry_init or _zeros)(stream(), shape, dtype) for _ in range(parts)]
 
     @property
@@ -122,3 +124,12 @@ def _cast(carry: Carry, dtype: Any) -> Carry:
 
 def _cast_like(carry: Carry, like: Carry) -> Carry:
     return jax.tree.map(lambda part, other: part.astype(other.dtype), carry, like)
+
+
+def require_features(name: str, inputs: ArrayLike, features: int) -> None:
+    """Raises ValueError if the last dimension is not that of the features."""
+    if jnp.shape(inputs)[-1:] != (features,):
+        raise ValueError(
+            f"sigjax.nn.{name}: argument 'inputs' must have {features} features in its last "
+            f"dimension, got shape {jnp.shape(inputs)}"
+        )

@@ -9,9 +9,12 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from jax import Array, lax
 from jax.nn.initializers import Initializer
+from jax.typing import ArrayLike
 
 from ..functional import sigmoid, soft_switch
+from ..functional._precision import computed_in
 from ..initializers import chrono
+from ._cell import require_features
 from ._defaults import LECUN_NORMAL, ZEROS
 from ._recurrence import dot
 
@@ -113,16 +116,12 @@ class MinGRU(nnx.RNNCellBase):
             bias: Any = self.dense_i.bias
             bias[...] = bias[...].at[:hidden_features].set(-times)
 
-    def _project(self, inputs: Array) -> tuple[Array, Array, Any]:
+    def _project(self, inputs: ArrayLike) -> tuple[Array, Array, Any]:
         """Pre-activation of the gate, candidate, and the dtype of the outputs."""
         kernel = self.dense_i.kernel[...]
-        if jnp.shape(inputs)[-1:] != kernel.shape[:1]:
-            raise ValueError(
-                f"sigjax.nn.MinGRU: argument 'inputs' must have {kernel.shape[0]} features in its "
-                f"last dimension, got shape {jnp.shape(inputs)}"
-            )
+        require_features("MinGRU", inputs, kernel.shape[0])
         x, kernel = self.promote_dtype((inputs, kernel), dtype=self.dtype)
-        state = jnp.promote_types(x.dtype, jnp.float32)
+        state = computed_in(x.dtype)
         bias: Any = self.dense_i.bias
         gate, candidate = jnp.split(
             dot(x, kernel, self.precision, state) + bias[...].astype(state), 2, axis=-1
@@ -130,7 +129,7 @@ class MinGRU(nnx.RNNCellBase):
         return gate, self.activation_fn(candidate), x.dtype
 
     def __call__(  # type: ignore[override]
-        self, carry: Array, inputs: Array, *, return_gates: bool = False
+        self, carry: Array, inputs: ArrayLike, *, return_gates: bool = False
     ) -> tuple[Array, Array] | tuple[Array, Array, MinGRUGates]:
         """One step; arguments and results as for `GRUCell`."""
         gate, candidate, dtype = self._project(inputs)
@@ -139,7 +138,7 @@ class MinGRU(nnx.RNNCellBase):
         return (*result, MinGRUGates(sigmoid(gate), candidate)) if return_gates else result
 
     def sequence(
-        self, carry: Array, inputs: Array, *, return_gates: bool = False, unroll: int = 1
+        self, carry: Array, inputs: ArrayLike, *, return_gates: bool = False, unroll: int = 1
     ) -> tuple[Array, Array, MinGRUGates | None]:
         """All steps of `inputs`, `[time, ..., in_features]`; `unroll` has nothing to unroll."""
         gate, candidate, dtype = self._project(inputs)
@@ -164,7 +163,7 @@ class MinGRU(nnx.RNNCellBase):
         """A first state, 0 unless `carry_init` draws another, in float32 or wider."""
         shape = (*input_shape[:-1], self.hidden_features)
         computed = self.param_dtype if self.dtype is None else self.dtype
-        dtype = jnp.promote_types(computed, jnp.float32)
+        dtype = computed_in(computed)
         if carry_init is None:
             return jnp.zeros(shape, dtype)
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs

@@ -10,7 +10,7 @@ faster than writing the projections of all steps to memory and reading them agai
 """
 
 import functools
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ Carry = Any  # the state: one array, or a tuple of them
 Gates = Any  # a named tuple of arrays
 
 
+@runtime_checkable
 class Update(Protocol):
     """The elementwise part of a gated cell, hashable."""
 
@@ -47,7 +48,14 @@ class Update(Protocol):
 def dot(x: Array, kernel: Array, precision: Any, wide: Any) -> Array:
     """A product in the kernel's dtype, summed in the wide one."""
     product = functools.partial(jnp.dot, precision=precision, preferred_element_type=wide)
-    return product(x.astype(kernel.dtype), kernel)
+    x = x.astype(kernel.dtype)
+    if kernel.dtype == wide:
+        return product(x, kernel)
+    # A CPU has no 16-bit products and widens both factors at every step. Widened before, they
+    # give the same numbers, since products of 16-bit numbers are exact in float32, and sooner.
+    return lax.platform_dependent(
+        x, kernel, cpu=lambda *factors: product(*(f.astype(wide) for f in factors)), default=product
+    )
 
 
 def advance(update, precision, x, weights, carry):

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.recurrent import flip_sequences
 from jax import Array
+from jax.typing import ArrayLike
 
+from ._cell import require_features
 from ._recurrence import Carry
 
 
@@ -30,7 +32,7 @@ class RNN(nnx.RNN):
 
     def __call__(
         self,
-        inputs: Array,
+        inputs: ArrayLike,
         *,
         initial_carry: Carry | None = None,
         seq_lengths: Array | None = None,
@@ -73,7 +75,7 @@ class RNN(nnx.RNN):
                     f"'seq_lengths' and 'return_carry' together; got {type(self.cell).__name__}"
                 )
             return super().__call__(
-                inputs,
+                jnp.asarray(inputs),
                 initial_carry=initial_carry,
                 seq_lengths=seq_lengths,
                 return_carry=return_carry,
@@ -82,6 +84,8 @@ class RNN(nnx.RNN):
                 keep_order=keep_order,
                 rngs=rngs,
             )
+        inputs = jnp.asarray(inputs)
+        require_features("RNN", inputs, self.cell.in_features)  # type: ignore[attr-defined]
         time_axis = 0 if time_major else inputs.ndim - 2
         steps = jnp.moveaxis(inputs, time_axis, 0)
 

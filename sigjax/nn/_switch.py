@@ -1,0 +1,160 @@
+"""Layers that choose, softly, between two answers."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn import dtypes
+from jax.nn.initializers import Initializer
+from jax.nn.initializers import constant as _constant
+from jax.typing import ArrayLike
+
+from ..functional import sigmoid, soft_switch
+from ._defaults import LECUN_NORMAL, ZEROS
+
+
+class SoftSwitch(nnx.Module):
+    r"""$y = g \odot (W_1 x + b_1) + (1 - g) \odot (W_2 x + b_2)$ with $g = \sigma(W_g x + b_g)$.
+
+    Two linear models and a learned, differentiable decision between them.
+
+    Args:
+      in_features, out_features: of inputs and outputs.
+      gate_features: 1 for one gate an example, `out_features` for one an output.
+      kernel_init, bias_init, dtype, param_dtype, precision, rngs, kernel_metadata,
+        bias_metadata: as for `flax.nnx.Linear`; a single gate takes no metadata. The blend is
+        made in float32 at least.
+
+    Raises:
+      ValueError: if `gate_features` is neither 1 nor `out_features`.
+
+    Example:
+      >>> import jax
+      >>> from flax import nnx
+      >>> layer = SoftSwitch(3, 2, rngs=nnx.Rngs(0))
+      >>> y, gate = layer(jax.numpy.ones((5, 3)), return_gates=True)
+      >>> y.shape, gate.shape
+      ((5, 2), (5, 1))
+
+    References:
+      Jacobs, Jordan, Nowlan & Hinton 1991, Neural Computation 3:79-87, with two experts.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        gate_features: int = 1,
+        kernel_init: Initializer = LECUN_NORMAL,
+        bias_init: Initializer = ZEROS,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        promote_dtype: Any = dtypes.promote_dtype,
+        rngs: nnx.Rngs,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        if gate_features not in (1, out_features):
+            raise ValueError(
+                "sigjax.nn.SoftSwitch: argument 'gate_features' must be 1 or the "
+                f"{out_features} out_features, got {gate_features}"
+            )
+
+        def dense(features: int, **metadata: Any) -> nnx.Linear:
+            return nnx.Linear(
+                in_features,
+                features,
+                kernel_init=kernel_init,
+                bias_init=bias_init,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                precision=precision,
+                promote_dtype=promote_dtype,
+                rngs=rngs,
+                **metadata,
+            )
+
+        metadata: Any = {"kernel_metadata": kernel_metadata, "bias_metadata": bias_metadata}
+        # A single gate cannot be split over devices.
+        self.gate = dense(gate_features, **(metadata if gate_features == out_features else {}))
+        self.on = dense(out_features, **metadata)
+        self.off = dense(out_features, **metadata)
+
+    def __call__(self, inputs: ArrayLike, *, return_gates: bool = False) -> Any:
+        """Outputs `[..., out_features]`, and the gates `[..., gate_features]` if asked for."""
+        inputs = jnp.asarray(inputs)
+        logits = self.gate(inputs)
+        blend = soft_switch(logits, self.on(inputs), self.off(inputs))
+        return (blend, sigmoid(logits)) if return_gates else blend
+
+
+class Highway(nnx.Module):
+    r"""$y = T \odot H(x) + (1 - T) \odot x$ with $T = \sigma(W_T x + b_T)$.
+
+    The carry gate $1 - T$ lets what comes in pass, and the gradient with it, through any depth.
+
+    Args:
+      features: of inputs and outputs.
+      activation_fn: $H(x) = \mathrm{activation}(W_H x + b_H)$.
+      transform_bias: $b_T$ at first; negative, so that a new layer passes most through.
+      kernel_init, bias_init, dtype, param_dtype, precision, rngs, kernel_metadata,
+        bias_metadata: as for `flax.nnx.Linear`. The blend is made in float32 at least.
+
+    Example:
+      >>> import jax
+      >>> from flax import nnx
+      >>> layer = Highway(4, transform_bias=-40.0, rngs=nnx.Rngs(0))
+      >>> print(layer(jax.numpy.arange(4.0)))
+      [0. 1. 2. 3.]
+
+    References:
+      Srivastava, Greff & Schmidhuber 2015, Training Very Deep Networks, NIPS 28
+      (arXiv:1507.06228), equation 3; biases of -1 to -3.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        activation_fn: Callable[..., Any] = nnx.relu,
+        transform_bias: float | int = -2.0,
+        kernel_init: Initializer = LECUN_NORMAL,
+        bias_init: Initializer = ZEROS,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        promote_dtype: Any = dtypes.promote_dtype,
+        rngs: nnx.Rngs,
+        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        def dense(bias: Initializer) -> nnx.Linear:
+            return nnx.Linear(
+                features,
+                features,
+                kernel_init=kernel_init,
+                bias_init=bias,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                precision=precision,
+                promote_dtype=promote_dtype,
+                rngs=rngs,
+                kernel_metadata=kernel_metadata,
+                bias_metadata=bias_metadata,
+            )
+
+        self.activation_fn = activation_fn
+        self.transform = dense(bias_init)
+        self.gate = dense(_constant(transform_bias))
+
+    def __call__(self, inputs: ArrayLike, *, return_gates: bool = False) -> Any:
+        """Outputs `[..., features]`, and the transform gates of that shape if asked for."""
+        inputs = jnp.asarray(inputs)
+        logits = self.gate(inputs)
+        new = self.activation_fn(self.transform(inputs))
+        blend = soft_switch(logits, new, inputs.astype(new.dtype))
+        return (blend, sigmoid(logits)) if return_gates else blend
