@@ -32,8 +32,6 @@ from experiments.gates.training import SequenceModel, train
 from experiments.harness import Claim, gather, sweep
 from sigjax import sigmoid
 
-# Gradients are followed this many times enlarged, so that float32 has room for small ones.
-_RAISED = 2.0**100
 _INPUTS, _BATCH = 8, 16  # of the sequences through which gradients are followed
 
 
@@ -102,7 +100,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 def _follow(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
     """Norms of the gradient of the last output by the input at every step, mean log of seeds."""
 
-    def norms(seed: int) -> Array:
+    def norms(seed: int) -> np.ndarray:
         for_inputs, for_readout = jax.random.split(jax.random.fold_in(key, seed))
         inputs = jax.random.normal(for_inputs, (_BATCH, config.reach + 1, _INPUTS))
         readout = jax.random.normal(for_readout, (_BATCH, config.hidden))
@@ -113,12 +111,14 @@ def _follow(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datas
         @jax.grad
         def gradient(inputs: Array) -> Array:
             rnn: Any = nnx.merge(graph, state, copy=True)
-            return _RAISED * jnp.sum(rnn(inputs)[:, -1] * readout)
+            return jnp.sum(rnn(inputs)[:, -1] * readout)
 
-        return jnp.linalg.norm(gradient(inputs), axis=(0, 2))[::-1]
+        # float32 holds the gradients, but not their squares
+        wide = np.asarray(gradient(inputs), np.float64)
+        return np.linalg.norm(wide, axis=(0, 2))[::-1]
 
     with np.errstate(divide="ignore"):
-        logs = np.stack([np.log10(np.float64(norms(seed)) / _RAISED) for seed in range(2)])
+        logs = np.stack([np.log10(norms(seed)) for seed in range(2)])
     return xr.Dataset(
         {"log10_norm": ("ago", logs.mean(axis=0))}, coords={"ago": range(config.reach + 1)}
     )
