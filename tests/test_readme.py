@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import sigjax
@@ -13,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_gives_what_its_comments_say():
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    block, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {"jax": jax, "sigjax": sigjax}
     lines = re.findall(r"^print\((.*)\)\s+# ([-\d.e]+)", block, re.MULTILINE)
     assert len(lines) == 4
@@ -21,8 +22,19 @@ def test_the_example_gives_what_its_comments_say():
         assert float(eval(expression, names)) == pytest.approx(float(number), rel=1e-4)
 
 
-def test_every_public_function_is_named():
-    public = {name for name, value in vars(sigjax.functional).items() if callable(value)}
+def test_the_gates_example_runs():
+    _, block = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {"inputs": jnp.ones((2, 5, 128))}
+    exec(block, names)
+    assert names["outputs"].shape == names["gates"].update.shape == (2, 5, 256)
+
+
+@pytest.mark.parametrize("part", ["functional", "losses", "initializers", "nn"])
+def test_every_public_name_is_named(part):
+    module = getattr(sigjax, part)
+    names = getattr(module, "__all__", vars(module))
+    public = {n for n in names if callable(getattr(module, n)) and not n.startswith("_")}
+    assert public
     assert public <= set(re.findall(r"`(\w+)", README))
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+import jax.nn.initializers as _initializers
 import jax.numpy as jnp
 from flax.nnx.nn import recurrent as _recurrent
-from jax.nn import initializers as _initializers
 
 LECUN_NORMAL = _initializers.lecun_normal()
 ZEROS = _initializers.zeros
