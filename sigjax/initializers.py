@@ -80,8 +80,8 @@ def chrono(max_time: float | int, min_time: float | int = 2.0) -> Initializer:
     Example:
       >>> import jax
       >>> bias = chrono(1000)(jax.random.key(0), (10_000,))
-      >>> print(f"{jax.numpy.exp(bias).mean():.0f}")
-      500
+      >>> print(f"{1 + jax.numpy.exp(bias).max():.0f}")  # steps until it is forgotten
+      1000
 
     References:
       Tallec & Ollivier 2018, ICLR (arXiv:1804.11188), section 3.

@@ -24,6 +24,15 @@ from experiments.gates import tasks
 from experiments.gates.training import SequenceModel, train
 
 KEY = jax.random.key(0)
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    """optax's Adam takes a float to the power of a counter."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 # The others take long to compile; `make figures` runs them all.
 TINY = {
     bce_pairing: {},
@@ -118,9 +127,8 @@ def test_the_delayed_signal_comes_first_and_only_there():
 def test_flaxs_gates_fail_the_bars_that_ours_hold():
     """The measure sees what it is there to see."""
     config = dataclasses.replace(gates_low_precision.Config(), hidden=16, times=(1000,))
-    with jax.numpy_dtype_promotion("standard"):
-        point = {"cell": "GRU", "time": 1000}
-        found = gates_low_precision._errors(point, config=config, key=KEY)
+    point = {"cell": "GRU", "time": 1000}
+    found = gates_low_precision._errors(point, config=config, key=KEY)
     error = found["state_error"]
     assert float(error.sel(narrow="flax bfloat16")) > 10 * gates_low_precision.STATE_ERROR
     assert float(error.sel(narrow="sigjax bfloat16")) < gates_low_precision.STATE_ERROR
