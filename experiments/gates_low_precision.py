@@ -95,7 +95,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         for contestant in CONTESTANTS
     ]
     curves = sweep(trainings, functools.partial(_train, config=config, key=key))
-    dataset = gather(times, errors).merge(gather(trainings, curves))
+    dataset = gather(times, errors).merge(gather(trainings, curves), join="outer")
     dataset["time"].attrs = {"long_name": "time to be remembered", "units": "steps"}
     dataset["state_error"].attrs = {"long_name": "relative error of the state", "units": "1"}
     dataset["right"].attrs = {"long_name": "share of right answers", "units": "1"}

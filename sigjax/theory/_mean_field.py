@@ -1,131 +1,247 @@
 """Mean field of wide random networks: how far signals and gradients go."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ._gaussian import gaussian_expectation
+from ._double import in_double
+from ._gaussian import DEGREES, gaussian_expectation, hermite_coefficients
 
 Activation = Callable[[Array], Array]
 
-_MAX_ITERATIONS = 2_000
+_MAX_ITERATIONS = 1_000
+# A fixed point is one that a layer moves by less than this share of itself; sums of 8192 terms
+# are right to 1e-15.
+_SETTLED = 1e-12
+# Where the variance map has slope 1 (ReLU with He's weights, also when those come in float32)
+# every variance is as good as a fixed point.
+_MARGINAL = 1e-6
 # A variance outside these has gone to 0 or to infinity. Near 0 every smooth activation is
 # linear and near infinity every one of them is homogeneous, so that chi_1 no longer changes.
 _VANISHED, _EXPLODED = 1e-12, 1e12
+# An iteration never moves the variance by more than this factor.
+_LEAP = 4.0
 
 
 class MeanField(NamedTuple):
-    r"""The fixed point of a wide network at initialisation.
+    r"""The fixed point of a wide network at initialisation, arrays of one shape.
 
     Attributes:
-      q: variance of the pre-activations that a layer reproduces.
-      chi1: mean squared singular value of a layer's Jacobian. From layer to layer the norm of
-        the gradient changes by $\sqrt{\chi_1}$.
+      q: $q^*$, variance of the pre-activations that a layer reproduces; 0 where the signal dies
+        out, inf where it explodes, NaN where no fixed point was found.
+      chi1: $\chi_1$, mean squared singular value of a layer's Jacobian. From layer to layer the
+        norm of the gradient changes by $\sqrt{\chi_1}$. Where `q` is 0 or inf, the limit on the
+        way there.
+      c: $c^*$, the correlation to which the signals of two inputs go; 1 where all inputs become
+        alike (ordered). NaN where `q` is no positive number.
+      xi_q: $\xi_q = -1 / \log \chi_q$, layers in which a deviation of the variance falls by e.
+      xi_c: $\xi_c$, the same for the correlation: a network can be trained to about $6 \xi_c$
+        layers. inf on the critical line.
+      xi_gradient: $1 / |\log \chi_1|$, layers in which the squared gradient changes by e.
+      converged: whether `q` is a fixed point, found to 12 digits.
     """
 
     q: Array
     chi1: Array
+    c: Array
+    xi_q: Array
+    xi_c: Array
+    xi_gradient: Array
+    converged: Array
 
 
-@functools.partial(jax.jit, static_argnames="activation")
 def mean_field(
     activation: Activation, weight_std: ArrayLike, bias_std: ArrayLike = 0.0
 ) -> MeanField:
-    r"""Variance map and gradient factor of a wide fully connected network.
+    r"""Fixed points, gradient factor and depth scales of a wide fully connected network.
 
     With weights of variance $\sigma_w^2/n$ and biases of variance $\sigma_b^2$ the variance $q$
-    of the pre-activations obeys $q \leftarrow \sigma_w^2 \mathrm{E}\,\phi(\sqrt q z)^2 +
-    \sigma_b^2$, $z \sim N(0, 1)$, and at its fixed point $\chi_1 = \sigma_w^2
-    \mathrm{E}\,\phi'(\sqrt q z)^2$.
+    of the pre-activations obeys $q \leftarrow V(q) = \sigma_w^2 \mathrm{E}\,\phi(\sqrt q z)^2 +
+    \sigma_b^2$, $z \sim N(0, 1)$. At its fixed point the correlation of two inputs obeys
+    $c \leftarrow C(c) = (\sigma_w^2 \mathrm{E}\,\phi(u_1)\phi(u_2) + \sigma_b^2)/q^*$ for normal
+    $u_1, u_2$ of variance $q^*$ and covariance $q^* c$. Then $\chi_1 = C'(1) = \sigma_w^2
+    \mathrm{E}\,\phi'(\sqrt{q^*} z)^2$, $\chi_q = V'(q^*)$, $\chi_c = C'(c^*)$.
+
+    $C$ is a power series with coefficients that are not negative (Mehler), so Newton's method
+    goes from 0 to its smallest fixed point without overshooting; the one at 1 is stable where
+    $\chi_1 \le 1$.
 
     Args:
-      activation: elementwise function $\phi$.
-      weight_std: $\sigma_w$, scalar.
-      bias_std: $\sigma_b$, scalar.
+      activation: elementwise function $\phi$, of mathematics that JAX can differentiate.
+      weight_std: $\sigma_w$, any shape.
+      bias_std: $\sigma_b$, of a shape that broadcasts with it.
 
     Returns:
-      `MeanField` of scalars; the fixed point is the one reached from $q = 1$. Where the
-      variance dies out or explodes, `q` is 0 or inf and `chi1` its limit on the way there.
+      `MeanField`, for the fixed point that is found from $q = 1$. Computed in float64 and given
+      in the default floating dtype. Derivatives with respect to both arguments, of every order
+      and under `jit` and `vmap`, are those of the fixed point.
+
+    Raises:
+      ValueError: if a standard deviation that is not traced is negative or not finite.
 
     Example:
-      The logistic sigmoid with weights uniform on $\pm 1/\sqrt n$:
+      The logistic sigmoid with weights uniform on $\pm 1/\sqrt n$, then tanh on the edge of
+      chaos and beyond:
 
-      >>> import sigjax
+      >>> import sigjax, jax.numpy as jnp
       >>> print(f"{mean_field(sigjax.sigmoid, 3**-0.5).chi1 ** 0.5:.5f}")
       0.14145
+      >>> found = mean_field(jnp.tanh, jnp.sqrt(jnp.array([1.7, 2.0])), 0.05**0.5)
+      >>> print(found.c.round(4), found.xi_c.round(2))
+      [1.     0.7441] [74.92 25.21]
 
     References:
       Poole et al. 2016, NIPS 29. Schoenholz et al. 2017, ICLR (arXiv:1611.01232).
     """
-    weight_variance = jnp.square(jnp.asarray(weight_std, float))
-    bias_variance = jnp.square(jnp.asarray(bias_std, float))
-    tolerance = 8 * float(jnp.finfo(weight_variance.dtype).eps)
+    refuse_negative(weight_std=weight_std, bias_std=bias_std)
+    return _mean_field(activation, weight_std, bias_std)
 
-    def layer(q: Array) -> Array:
+
+def refuse_negative(**arguments: ArrayLike) -> None:
+    """Raises ValueError for a standard deviation that is known and cannot be one."""
+    for name, value in arguments.items():
+        if isinstance(value, jax.core.Tracer):
+            continue
+        known = np.asarray(value, np.float64)
+        if not (np.isfinite(known) & (known >= 0)).all():
+            raise ValueError(f"{name} must be finite and not negative, got {value}")
+
+
+def slope_of(activation: Activation) -> Activation:
+    """The derivative of an elementwise function."""
+
+    def slope(x: Array) -> Array:
+        return jax.jvp(activation, (x,), (jnp.ones_like(x),))[1]
+
+    return slope
+
+
+def variance_map(
+    activation: Activation, weight_std: Array, bias_std: Array
+) -> Callable[[Array], Array]:
+    """$V$, the variance of a layer's pre-activations given that of the layer below."""
+
+    def following(q: Array) -> Array:
         second_moment = gaussian_expectation(lambda z: jnp.square(activation(jnp.sqrt(q) * z)))
-        return weight_variance * second_moment + bias_variance
+        return jnp.square(weight_std) * second_moment + jnp.square(bias_std)
 
-    def unsettled(state: tuple[Array, Array, Array]) -> Array:
-        q, previous, iteration = state
-        moves = jnp.abs(q - previous) > tolerance * q
-        return moves & (q > _VANISHED) & (q < _EXPLODED) & (iteration < _MAX_ITERATIONS)
+    return following
+
+
+def gradient_factor(activation: Activation, weight_std: Array, q: Array) -> Array:
+    r"""$\sigma_w^2 \mathrm{E}\,\phi'(\sqrt q z)^2$, which is $\chi_1$ at the fixed point."""
+    slope = slope_of(activation)
+    return jnp.square(weight_std) * gaussian_expectation(
+        lambda z: jnp.square(slope(jnp.sqrt(q) * z))
+    )
+
+
+@in_double
+def _mean_field(activation: Activation, weight_std: Array, bias_std: Array) -> MeanField:
+    following = variance_map(activation, weight_std, bias_std)
+    q = settled_variance(activation, weight_std, bias_std)
+    value, slope = _with_slope(following, q)
+    vanished = (q < _VANISHED) & (following(jnp.zeros_like(q)) == 0)
+    exploded = q > _EXPLODED
+    converged = vanished | (_is_settled(q, value, slope) & ~exploded)
+    inside = converged & ~vanished
+    chi1 = gradient_factor(activation, weight_std, q)
+    chi_q = _with_slope(following, q)[1]
+    c, chi_c = _correlation(activation, weight_std, bias_std, q, chi1)
+    nan = jnp.nan
+    return MeanField(
+        q=jnp.where(vanished, 0.0, jnp.where(exploded, jnp.inf, jnp.where(converged, q, nan))),
+        chi1=jnp.where(converged | exploded, chi1, nan),
+        c=jnp.where(inside, c, nan),
+        xi_q=jnp.where(converged, _depth_scale(chi_q), nan),
+        xi_c=jnp.where(inside, _depth_scale(chi_c), nan),
+        xi_gradient=jnp.where(converged | exploded, _depth_scale(chi1), nan),
+        converged=converged,
+    )
+
+
+def _depth_scale(chi: Array) -> Array:
+    r"""$1/|\log\chi|$: 0 for $\chi = 0$, infinite at 1."""
+    return 1 / jnp.abs(jnp.log(chi))
+
+
+def _with_slope(function: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    return jax.jvp(function, (x,), (jnp.ones_like(x),))
+
+
+def _is_settled(q: Array, value: Array, slope: Array) -> Array:
+    moves = jnp.abs(value - q) / q
+    return (moves <= _SETTLED) | ((moves <= _MARGINAL) & (jnp.abs(slope - 1) <= _MARGINAL))
+
+
+def settled_variance(activation: Activation, weight_std: Array, bias_std: Array) -> Array:
+    """The variance to which that of 1 goes, by Newton's method where the map contracts.
+
+    Its derivative is the implicit one; a marginal fixed point is given none.
+    """
+    following = variance_map(activation, weight_std, bias_std)
+
+    def unsettled(state: tuple[Array, Array, Array, Array]) -> Array:
+        q, value, slope, iteration = state
+        inside = (q > _VANISHED / _LEAP) & (q < _EXPLODED)
+        return inside & ~_is_settled(q, value, slope) & (iteration < _MAX_ITERATIONS)
+
+    def advance(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        q, value, slope, iteration = state
+        newton = q + (value - q) / (1 - slope)
+        outwards = jnp.where(value > q, _LEAP * q, q / _LEAP)
+        q = jnp.clip(jnp.where(slope < 1, newton, outwards), q / _LEAP, _LEAP * q)
+        return q, *_with_slope(following, q), iteration + 1
+
+    def solve(_: Callable[[Array], Array], q: Array) -> Array:
+        return lax.while_loop(unsettled, advance, (q, *_with_slope(following, q), jnp.int32(0)))[0]
+
+    def divide(linear: Callable[[Array], Array], y: Array) -> Array:
+        contraction = linear(jnp.ones_like(y))
+        marginal = jnp.abs(contraction) <= _MARGINAL
+        return jnp.where(marginal, 0.0, y / jnp.where(marginal, 1.0, contraction))
+
+    start = jnp.ones(jnp.broadcast_shapes(weight_std.shape, bias_std.shape))
+    return lax.custom_root(lambda q: following(q) - q, start, solve, divide)
+
+
+def _correlation(
+    activation: Activation, weight_std: Array, bias_std: Array, q: Array, chi1: Array
+) -> tuple[Array, Array]:
+    r"""$c^*$ and $C'(c^*)$."""
+    coefficients = hermite_coefficients(lambda z: activation(jnp.sqrt(q) * z))
+    power = jnp.arange(DEGREES, dtype=float)
+    shares = jnp.square(weight_std * coefficients) / q
+    shares = shares.at[0].add(jnp.square(bias_std) / q)
+    # What the series leaves out goes to one power with the share and the slope at 1 that are
+    # missing, so that C(1) = 1 and C'(1) = chi_1 hold to the last digit.
+    rest = jnp.maximum(1 - jnp.sum(shares), 0.0)
+    missing = chi1 - power @ shares
+    rest_power = lax.stop_gradient(jnp.maximum(missing / jnp.maximum(rest, 1e-14), DEGREES))
+
+    def following(c: Array) -> Array:
+        return jnp.polyval(shares[::-1], c, unroll=8) + rest * c**rest_power
 
     def advance(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        q, _, iteration = state
-        return layer(q), q, iteration + 1
+        c, _, iteration = state
+        value, slope = _with_slope(following, c)
+        step = jnp.where(slope < 1, (value - c) / (1 - slope), 0.0)
+        return jnp.minimum(c + step, 1.0), step, iteration + 1
 
-    start = jnp.ones_like(weight_variance)
-    q, _, _ = lax.while_loop(unsettled, advance, (start, start * 2, jnp.int32(0)))
+    def unsettled(state: tuple[Array, Array, Array]) -> Array:
+        return (state[1] > _SETTLED) & (state[2] < _MAX_ITERATIONS)
 
-    def slope(z: Array) -> Array:
-        return jax.jvp(activation, (z,), (jnp.ones_like(z),))[1]
-
-    chi1 = weight_variance * gaussian_expectation(lambda z: jnp.square(slope(jnp.sqrt(q) * z)))
-    settled = jnp.where(q <= _VANISHED, 0.0, jnp.where(q >= _EXPLODED, jnp.inf, q))
-    return MeanField(settled, chi1)
-
-
-@functools.partial(jax.jit, static_argnames=("activation", "bracket"))
-def critical_weight_std(
-    activation: Activation,
-    bias_std: ArrayLike = 0.0,
-    *,
-    bracket: tuple[float, float] = (0.1, 100.0),
-) -> Array:
-    r"""The $\sigma_w$ at which $\chi_1 = 1$: gradients neither vanish nor explode.
-
-    Bisection in $\log \sigma_w$. For tanh without biases the answer is 1, for ReLU $\sqrt 2$
-    (He's rule). The logistic has one too, but only at $\sigma_w = 10.15$, where large weights
-    have turned it into a step: $\chi_1 \to \sigma_w / (6\sqrt\pi)$ as $\sigma_w \to \infty$.
-
-    Args:
-      activation: elementwise function.
-      bias_std: $\sigma_b$, scalar.
-      bracket: where to look; $\chi_1 - 1$ must change sign on it.
-
-    Returns:
-      Scalar; NaN where $\chi_1$ jumps over 1 or does not reach it.
-
-    Example:
-      >>> import jax
-      >>> print(f"{critical_weight_std(jax.nn.relu):.4f}")
-      1.4142
-    """
-
-    def halve(_: int | Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = jnp.sqrt(low * high)
-        vanishing = mean_field(activation, middle, bias_std).chi1 < 1
-        return jnp.where(vanishing, middle, low), jnp.where(vanishing, high, middle)
-
-    low, high = (jnp.asarray(end, float) for end in bracket)
-    # 30 halvings bring a bracket of three decades below the spacing of float32.
-    low, high = lax.fori_loop(0, 30, halve, (low, high))
-    std = jnp.sqrt(low * high)
-    reached = jnp.abs(mean_field(activation, std, bias_std).chi1 - 1) < 1e-3
-    return jnp.where(reached, std, jnp.nan)
+    chaotic = chi1 > 1 + _SETTLED
+    found = lax.custom_root(
+        lambda c: following(c) - c,
+        jnp.zeros_like(q),
+        lambda _, c: lax.while_loop(unsettled, advance, (c, jnp.ones_like(c), jnp.int32(0)))[0],
+        lambda linear, y: y / linear(jnp.ones_like(y)),
+    )
+    c = jnp.where(chaotic, found, 1.0)
+    return c, jnp.where(chaotic, _with_slope(following, c)[1], chi1)

@@ -1,0 +1,107 @@
+"""Formulas of theory are evaluated in float64, whatever the caller's precision is."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+# How many points of a grid are computed side by side: their nodes fit a processor's cache.
+_BATCH = 32
+
+
+def in_double(formula: Callable[..., Any]) -> Callable[..., Any]:
+    r"""Evaluates `formula(static, *scalars)` in float64 over arrays that broadcast.
+
+    Near criticality depth scales are $1/|\log \chi|$ with $\chi$ near 1: float32 has no digits
+    for them. The operations are float64 whether or not `jax_enable_x64` is set, and the result has
+    the default floating dtype. Python numbers keep all their digits.
+
+    Derivatives of every order are those of the formula, in float64 as well: each is another
+    formula evaluated here. Transformations and compilation outside see only the results.
+
+    Args:
+      formula: maps a hashable object and float64 scalars to a pytree of arrays; differentiable
+        in forward mode.
+    """
+    over_grid = jax.jit(functools.partial(_over_grid, formula), static_argnums=0)
+
+    @functools.wraps(formula)
+    def evaluate(static: Any, *arguments: ArrayLike) -> Any:
+        dtype = jnp.result_type(float)
+        traced = [i for i, x in enumerate(arguments) if isinstance(x, jax.core.Tracer)]
+
+        @jax.custom_jvp
+        def call(*varying: Array) -> Any:
+            with jax.enable_x64(True):
+                wide = _widened(arguments, dict(zip(traced, varying, strict=True)))
+                values = over_grid(static, *wide)
+                return jax.tree.map(lambda x: x.astype(dtype) if _is_real(x) else x, values)
+
+        @call.defjvp
+        def _(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> Any:
+            replaced = dict(zip(traced, primals, strict=True))
+            current = [replaced.get(i, argument) for i, argument in enumerate(arguments)]
+            slopes = [_slope(formula, position)(static, *current) for position in traced]
+            grid = jnp.broadcast_shapes(*(jnp.shape(argument) for argument in current))
+            steps = [jnp.broadcast_to(tangent, grid) for tangent in tangents]
+            result = call(*primals)
+            return result, jax.tree.map(functools.partial(_along, steps), result, *slopes)
+
+        return call(*(jnp.asarray(arguments[i], dtype) for i in traced))
+
+    return evaluate
+
+
+@functools.cache
+def _slope(formula: Callable[..., Any], position: int) -> Callable[..., Any]:
+    """The partial derivative with respect to one scalar; 0 for results that are not real."""
+
+    def slope(static: Any, *scalars: Array) -> Any:
+        def along(scalar: Array) -> Any:
+            return formula(static, *scalars[:position], scalar, *scalars[position + 1 :])
+
+        one = jnp.ones_like(scalars[position])
+        result, tangent = jax.jvp(along, (scalars[position],), (one,))
+        return jax.tree.map(
+            lambda leaf, slope: slope if _is_real(leaf) else jnp.zeros(leaf.shape), result, tangent
+        )
+
+    return in_double(slope)
+
+
+def _over_grid(formula: Callable[..., Any], static: Any, *arguments: Array) -> Any:
+    """The formula at every point of the broadcast arguments, some points at a time."""
+    shape = jnp.broadcast_shapes(*(argument.shape for argument in arguments))
+    if shape == ():
+        return formula(static, *arguments)
+    points = [jnp.broadcast_to(argument, shape).ravel() for argument in arguments]
+    values = lax.map(lambda point: formula(static, *point), points, batch_size=_BATCH)
+    return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), values)
+
+
+def _widened(arguments: tuple[ArrayLike, ...], varying: dict[int, Array]) -> list[Array]:
+    return [
+        lax.convert_element_type(varying[i], jnp.float64)
+        if i in varying
+        else jnp.asarray(np.asarray(argument, np.float64))
+        for i, argument in enumerate(arguments)
+    ]
+
+
+def _is_real(leaf: Array) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+def _along(steps: list[Array], result: Array, *slopes: Array) -> Any:
+    """The tangent of a result whose leading dimensions are the grid's."""
+    if not _is_real(result):
+        return np.zeros(result.shape, jax.dtypes.float0)
+    total = jnp.zeros_like(result)
+    for slope, step in zip(slopes, steps, strict=True):
+        total += slope * step.reshape(step.shape + (1,) * (slope.ndim - step.ndim))
+    return total
