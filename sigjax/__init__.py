@@ -31,6 +31,7 @@ from .functional import softplus as softplus
 from .functional import softplus_inverse as softplus_inverse
 from .functional import swish as swish
 from .functional import tanh_from_sigmoid as tanh_from_sigmoid
+from .stabilize import stabilize as stabilize
 
 __version__ = "0.1.0"
 
