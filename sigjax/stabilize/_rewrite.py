@@ -51,11 +51,13 @@ class Rewriter:
             same = all(new is old for new, old in zip(parts, jaxpr, strict=True))
             return jaxpr if same else parts
         if id(jaxpr) not in self._known:
-            if isinstance(jaxpr, ClosedJaxpr):
-                body = self.rewrite(jaxpr.jaxpr)
-                new: Any = jaxpr if body is jaxpr.jaxpr else ClosedJaxpr(body, jaxpr.consts)
+            body = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+            # Since jax 0.11 there is one class for both, and a closed one is its own body.
+            if body is jaxpr:
+                new: Any = self._rewrite_open(jaxpr)
             else:
-                new = self._rewrite_open(jaxpr)
+                rewritten = self.rewrite(body)
+                new = jaxpr if rewritten is body else ClosedJaxpr(rewritten, jaxpr.consts)
             self._known[id(jaxpr)] = (jaxpr, new)  # the old one is kept so that its id stays its
         return self._known[id(jaxpr)][1]
 

@@ -225,7 +225,11 @@ def _correlation(
     rest_power = lax.stop_gradient(jnp.maximum(missing / jnp.maximum(rest, 1e-14), DEGREES))
 
     def following(c: Array) -> Array:
-        return jnp.polyval(shares[::-1], c, unroll=8) + rest * c**rest_power
+        # Horner's rule; the scan keeps float64 where jax 0.12's polyval loses it
+        series, _ = lax.scan(
+            lambda total, share: (total * c + share, None), 0 * c, shares[::-1], unroll=8
+        )
+        return series + rest * c**rest_power
 
     def advance(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         c, _, iteration = state
