@@ -14,6 +14,7 @@ from ._mean_field import (
     refuse_negative,
     settled_variance,
 )
+from ._root import with_derivatives
 
 # Halvings of a bracket of three decades down to the spacing of float64.
 _HALVINGS = 56
@@ -69,19 +70,9 @@ def _critical_weight_std(static: tuple[Activation, tuple[float, float]], bias_st
         vanishing = excess(middle) < 0
         return jnp.where(vanishing, middle, low), jnp.where(vanishing, high, middle)
 
-    def solve(_: Activation, start: Array) -> Array:
-        low, high = (
-            jnp.broadcast_to(jnp.log(jnp.asarray(end, float)), start.shape) for end in bracket
-        )
-        low, high = lax.fori_loop(0, _HALVINGS, halve, (low, high))
-        return (low + high) / 2
-
-    log_std = lax.custom_root(
-        excess,
-        jnp.zeros_like(bias_std),
-        solve,
-        lambda linear, y: y / linear(jnp.ones_like(y)),
-    )
+    ends = tuple(jnp.full_like(bias_std, jnp.log(end)) for end in bracket)
+    low, high = lax.fori_loop(0, _HALVINGS, halve, lax.stop_gradient(ends))
+    log_std = with_derivatives(excess, (low + high) / 2)
     reached = jnp.abs(excess(log_std)) < _JUMP
     return jnp.where(reached, jnp.exp(log_std), jnp.nan)
 

@@ -1,5 +1,6 @@
 """Mean field of wide random networks: how far signals and gradients go."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from jax.typing import ArrayLike
 
 from ._double import in_double
 from ._gaussian import DEGREES, gaussian_expectation, hermite_coefficients
+from ._root import with_derivatives
 
 Activation = Callable[[Array], Array]
 
@@ -78,8 +80,8 @@ def mean_field(
 
     Returns:
       `MeanField`, for the fixed point that is found from $q = 1$. Computed in float64 and given
-      in the default floating dtype. Derivatives with respect to both arguments, of every order
-      and under `jit` and `vmap`, are those of the fixed point.
+      in the default floating dtype. Derivatives with respect to both arguments, up to the third
+      order and under `jit` and `vmap`, are those of the fixed point.
 
     Raises:
       ValueError: if a standard deviation that is not traced is negative or not finite.
@@ -182,9 +184,10 @@ def _is_settled(q: Array, value: Array, slope: Array) -> Array:
 def settled_variance(activation: Activation, weight_std: Array, bias_std: Array) -> Array:
     """The variance to which that of 1 goes, by Newton's method where the map contracts.
 
-    Its derivative is the implicit one; a marginal fixed point is given none.
+    A marginal fixed point is given no derivative.
     """
     following = variance_map(activation, weight_std, bias_std)
+    fixed = variance_map(activation, *lax.stop_gradient((weight_std, bias_std)))
 
     def unsettled(state: tuple[Array, Array, Array, Array]) -> Array:
         q, value, slope, iteration = state
@@ -196,18 +199,12 @@ def settled_variance(activation: Activation, weight_std: Array, bias_std: Array)
         newton = q + (value - q) / (1 - slope)
         outwards = jnp.where(value > q, _LEAP * q, q / _LEAP)
         q = jnp.clip(jnp.where(slope < 1, newton, outwards), q / _LEAP, _LEAP * q)
-        return q, *_with_slope(following, q), iteration + 1
+        return q, *_with_slope(fixed, q), iteration + 1
 
-    def solve(_: Callable[[Array], Array], q: Array) -> Array:
-        return lax.while_loop(unsettled, advance, (q, *_with_slope(following, q), jnp.int32(0)))[0]
-
-    def divide(linear: Callable[[Array], Array], y: Array) -> Array:
-        contraction = linear(jnp.ones_like(y))
-        marginal = jnp.abs(contraction) <= _MARGINAL
-        return jnp.where(marginal, 0.0, y / jnp.where(marginal, 1.0, contraction))
-
-    start = jnp.ones(jnp.broadcast_shapes(weight_std.shape, bias_std.shape))
-    return lax.custom_root(lambda q: following(q) - q, start, solve, divide)
+    one = jnp.ones(jnp.broadcast_shapes(weight_std.shape, bias_std.shape))
+    q = lax.while_loop(unsettled, advance, (one, *_with_slope(fixed, one), jnp.int32(0)))[0]
+    inside = (q > _VANISHED) & (q < _EXPLODED)
+    return jnp.where(inside, with_derivatives(lambda q: following(q) - q, q), q)
 
 
 def _correlation(
@@ -224,16 +221,14 @@ def _correlation(
     missing = chi1 - power @ shares
     rest_power = lax.stop_gradient(jnp.maximum(missing / jnp.maximum(rest, 1e-14), DEGREES))
 
-    def following(c: Array) -> Array:
-        # Horner's rule; the scan keeps float64 where jax 0.12's polyval loses it
-        series, _ = lax.scan(
-            lambda total, share: (total * c + share, None), 0 * c, shares[::-1], unroll=8
-        )
-        return series + rest * c**rest_power
+    def following(c: Array, series: tuple[Array, Array] = (shares, rest)) -> Array:
+        return jnp.polyval(series[0][::-1], c, unroll=8) + series[1] * c**rest_power
+
+    fixed = functools.partial(following, series=lax.stop_gradient((shares, rest)))
 
     def advance(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         c, _, iteration = state
-        value, slope = _with_slope(following, c)
+        value, slope = _with_slope(fixed, c)
         step = jnp.where(slope < 1, (value - c) / (1 - slope), 0.0)
         return jnp.minimum(c + step, 1.0), step, iteration + 1
 
@@ -241,11 +236,8 @@ def _correlation(
         return (state[1] > _SETTLED) & (state[2] < _MAX_ITERATIONS)
 
     chaotic = chi1 > 1 + _SETTLED
-    found = lax.custom_root(
-        lambda c: following(c) - c,
-        jnp.zeros_like(q),
-        lambda _, c: lax.while_loop(unsettled, advance, (c, jnp.ones_like(c), jnp.int32(0)))[0],
-        lambda linear, y: y / linear(jnp.ones_like(y)),
-    )
+    start = jnp.zeros_like(lax.stop_gradient(q))
+    found = lax.while_loop(unsettled, advance, (start, start + 1, jnp.int32(0)))[0]
+    found = with_derivatives(lambda c: following(c) - c, found)
     c = jnp.where(chaotic, found, 1.0)
     return c, jnp.where(chaotic, _with_slope(following, c)[1], chi1)
