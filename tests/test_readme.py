@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import nnx
 
 import sigjax
 
@@ -14,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_gives_what_its_comments_say():
-    block, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    block, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {"jax": jax, "sigjax": sigjax}
     lines = re.findall(r"^print\((.*)\)\s+# ([-\d.e]+)", block, re.MULTILINE)
     assert len(lines) == 4
@@ -23,13 +24,26 @@ def test_the_example_gives_what_its_comments_say():
 
 
 def test_the_gates_example_runs():
-    _, block = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    *_, block = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {"inputs": jnp.ones((2, 5, 128))}
     exec(block, names)
     assert names["outputs"].shape == names["gates"].update.shape == (2, 5, 256)
 
 
-@pytest.mark.parametrize("part", ["functional", "losses", "initializers", "nn"])
+def test_the_probe_and_the_stabiliser_examples_run():
+    _, probe, line, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {
+        "model": nnx.Sequential(nnx.Linear(3, 3, rngs=nnx.Rngs(0)), nnx.sigmoid),
+        "loss_fn": lambda model, batch: model(batch).sum(),
+        "batch": jnp.ones((2, 3)),
+        "sigjax": sigjax,
+    }
+    exec(probe + line, names)
+    assert names["report"].rows
+    assert names["loss_fn"](names["model"], names["batch"]).shape == ()
+
+
+@pytest.mark.parametrize("part", ["functional", "losses", "initializers", "nn", "theory", "probe"])
 def test_every_public_name_is_named(part):
     module = getattr(sigjax, part)
     names = getattr(module, "__all__", vars(module))
