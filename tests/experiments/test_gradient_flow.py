@@ -1,0 +1,69 @@
+"""The experiments on theory and the probe, at sizes of seconds, held to their own claims."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import diagnosis, isometry, learning_curve, mean_field
+
+
+def verdicts(experiment, config):
+    dataset = experiment.measure(config, jax.random.key(0))
+    claims = experiment.claims(dataset)
+    figure = experiment.plot(dataset)
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:3])
+    return {claim.name: claim for claim in claims}
+
+
+def test_the_tree_has_the_correlations_of_its_branches():
+    items = np.asarray(learning_curve.tree(jax.random.key(0), 20_000))
+    agreement = items @ items.T / items.shape[1]
+    # two items whose paths part k levels up agree as (1 - 2 * 0.1)^(2k)
+    for levels, other in ((1, 1), (2, 2), (5, 16)):
+        np.testing.assert_allclose(agreement[0, other], 0.8 ** (2 * levels), atol=0.03)
+
+
+def test_learning_curve():
+    found = verdicts(
+        learning_curve, learning_curve.Config(features=64, steps=20_000, seeds=1, start=1e-2)
+    )
+    exact = [claim for claim in found.values() if claim.kind == "exact"]
+    assert len(exact) == 2
+    assert all(claim.verdict == "holds" for claim in exact)
+
+
+def test_mean_field():
+    config = mean_field.Config(
+        grid=6, width=200, depth=30, draws=4, trained_width=20, depths=(4,),
+        weight_variances=(1.0, 1.76), steps=3,
+    )  # fmt: skip
+    found = verdicts(mean_field, config)
+    for name, claim in found.items():
+        if not name.startswith("depth"):
+            assert claim.verdict == "holds", claim
+
+
+@pytest.mark.parametrize("ensemble", isometry.ENSEMBLES)
+def test_weights_have_their_variance(ensemble):
+    kind = isometry.Kind(np.tanh, ensemble, 1.3, 0.0)
+    weights = isometry.draw_weights(jax.random.key(0), kind, (200, 200))
+    np.testing.assert_allclose(np.mean(np.square(weights)) * 200, 1.69, rtol=0.02)
+
+
+def test_isometry():
+    config = isometry.Config(
+        width=100, depth=10, draws=4, trained_width=20, trained_depth=4, steps=5,
+        learning_rates=(1e-3,),
+    )  # fmt: skip
+    found = verdicts(isometry, config)
+    statistical = [claim for claim in found.values() if claim.kind == "statistical"]
+    assert len(statistical) == 5
+    assert all(claim.verdict == "holds" for claim in statistical)
+
+
+def test_diagnosis():
+    found = verdicts(diagnosis, diagnosis.Config(depth=8, width=64, steps=150))
+    assert found["logistic: verdict of vanishing"].verdict == "holds"
+    assert found["critical tanh: verdict of vanishing"].verdict == "holds"
+    zero = next(claim for name, claim in found.items() if "jax.nn" in name)
+    assert zero.measured == -np.inf
