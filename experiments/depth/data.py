@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from sklearn.datasets import load_digits
+from sklearn.datasets import fetch_openml, load_digits
+
+from experiments.harness.refusal import Refusal
 
 PIXELS = 64
 CLASSES = 10
@@ -40,3 +42,30 @@ def gaussian(key: Array, size: int) -> Batch:
 
 
 DATA = {"digits": digits, "gaussian": gaussian}
+
+
+def binary_images(name: str, key: Array) -> tuple[Batch, Batch]:
+    """Black and white images for training and for testing, in an order drawn with `key`.
+
+    Args:
+      name: "digits" (8 x 8, 1,797, with scikit-learn) or "mnist" (28 x 28, 70,000, fetched from
+        OpenML and kept by scikit-learn).
+
+    Raises:
+      Refusal: if MNIST cannot be fetched.
+    """
+    if name == "digits":
+        images, labels = load_digits(return_X_y=True)
+        tested = 397
+    else:
+        try:
+            images, labels = fetch_openml("mnist_784", return_X_y=True, as_frame=False)
+        except OSError as error:
+            raise Refusal(
+                f"MNIST cannot be fetched from OpenML ({error}); offline use --data digits"
+            ) from error
+        tested = 10_000
+    bright = jnp.asarray(images > images.max() / 2, jnp.float32)
+    order = jax.random.permutation(key, len(labels))
+    inputs, targets = bright[order], jnp.asarray(labels.astype(np.int32))[order]
+    return Batch(inputs[:-tested], targets[:-tested]), Batch(inputs[-tested:], targets[-tested:])

@@ -4,7 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import diagnosis, isometry, learning_curve, mean_field
+from experiments import (
+    batch_norm,
+    diagnosis,
+    isometry,
+    learning_curve,
+    mean_field,
+    saturation,
+)
+from experiments.depth import data, shapeset
+from experiments.harness.refusal import Refusal
 
 
 def verdicts(experiment, config):
@@ -67,3 +76,39 @@ def test_diagnosis():
     assert found["critical tanh: verdict of vanishing"].verdict == "holds"
     zero = next(claim for name, claim in found.items() if "jax.nn" in name)
     assert zero.measured == -np.inf
+
+
+def test_batch_norm():
+    found = verdicts(batch_norm, batch_norm.Config(steps=1500))
+    assert all(claim.verdict != "fails" for claim in found.values())
+
+
+def test_mnist_without_a_network_is_refused(monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(data, "fetch_openml", unreachable)
+    with pytest.raises(Refusal, match="use --data digits"):
+        data.binary_images("mnist", jax.random.key(0))
+
+
+def test_shapes_are_of_nine_classes_and_hide_little():
+    batch = shapeset.shapes(jax.random.key(0), 900)
+    counts = np.bincount(batch.labels, minlength=9)
+    assert len(counts) == 9
+    np.testing.assert_allclose(counts, 100, atol=45)
+    np.testing.assert_allclose(np.std(batch.inputs), 1, atol=0.1)
+    # a single shape has two grey levels, a pair three: its first shape is not hidden
+    levels = [len(np.unique(image)) for image in np.asarray(batch.inputs)]
+    pairs = np.asarray(batch.labels) >= 3
+    assert np.max(np.array(levels)[~pairs]) == 2
+    assert np.mean(np.array(levels)[pairs] == 3) > 0.97
+
+
+@pytest.mark.parametrize("source", ["shapes", "digits"])
+def test_saturation(source):
+    config = saturation.Config(data=source, width=60, steps=300, initial_width=1000, draws=1)
+    found = verdicts(saturation, config)
+    statistical = [claim for claim in found.values() if claim.kind == "statistical"]
+    assert len(statistical) == 5
+    assert all(claim.verdict == "holds" for claim in statistical), statistical
