@@ -92,8 +92,18 @@ def chain_of(rows: list[Row]) -> list[Row]:
 
 
 def measured_rate(chain: list[Row]) -> float:
-    """By how much the norm of the gradient changes from a layer to the one before it."""
-    return 10 ** ((chain[0].log10_gradient - chain[-1].log10_gradient) / (len(chain) - 1))
+    """By how much the norm of the gradient changes from a layer to the one before it.
+
+    The slope of the whole profile: in blocks with branches its ends may be far from its course.
+    """
+    return 10 ** -_slope([row.log10_gradient for row in chain])
+
+
+def _slope(values: list[float]) -> float:
+    """Least squares, by index."""
+    middle, mean = (len(values) - 1) / 2, sum(values) / len(values)
+    products = [(index - middle) * (value - mean) for index, value in enumerate(values)]
+    return sum(products) / sum((index - middle) ** 2 for index in range(len(values)))
 
 
 def predicted_rate(chain: list[Row]) -> float:
@@ -109,10 +119,10 @@ def _flow(rows: list[Row]) -> list[str]:
     chain = chain_of(rows)
     if len(chain) < _FEWEST_LAYERS:
         return []
-    lost = chain[-1].log10_gradient - chain[0].log10_gradient
+    rate, theory = measured_rate(chain), predicted_rate(chain)
+    lost = -(len(chain) - 1) * math.log10(rate)
     if abs(lost) < _DECADES:
         return []
-    rate, theory = measured_rate(chain), predicted_rate(chain)
     kinds = Counter(row.activation for row in chain if row.activation)
     activation = kinds.most_common(1)[0][0] if kinds else None
     beside = (
