@@ -36,7 +36,7 @@ from .stabilize import stabilize as stabilize
 __version__ = "0.1.0"
 
 # Imported when they are first asked for: who wants a function should not wait for Flax.
-_ON_DEMAND = ("nn", "probe", "theory")
+_ON_DEMAND = ("calibration", "dynamics", "nn", "probe", "theory")
 
 
 def __getattr__(name: str) -> Any:
