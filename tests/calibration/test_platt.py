@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 from sklearn.calibration import _sigmoid_calibration
 
 from sigjax.calibration import fit_platt
@@ -137,7 +138,7 @@ def test_derivative_is_that_of_the_optimum():
             platt = fit_platt(scores, labels, weights=weights, tolerance=1e-13)
             return platt.a * 3 + platt.b
 
-        jax.test_util.check_grads(
+        check_grads(
             slope_and_offset, (jnp.asarray(scores), jnp.asarray(weights)), order=1, rtol=1e-4
         )
 

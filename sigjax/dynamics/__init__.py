@@ -1,0 +1,8 @@
+"""Sigmoids that feed back on themselves: a controlled joint, a flip-flop, the sleep-wake switch."""
+
+from ._continuation import Branch as Branch
+from ._continuation import continuation as continuation
+from ._equilibria import Equilibria as Equilibria
+from ._flip_flop import FlipFlop as FlipFlop
+from ._joint import SigmoidJoint as SigmoidJoint
+from ._sleep_wake import SleepWake as SleepWake
