@@ -37,9 +37,9 @@ class FlipFlop:
       ValueError: if weight or gain is not positive.
 
     Example:
-      >>> switch = FlipFlop(weight=6.0, drive=3.0)
-      >>> print(switch.equilibria().states[:, 0])
-      [0.07071901 0.5        0.92928094]
+      >>> off, _, on = FlipFlop(weight=6.0, drive=3.0).equilibria().states[:, 0]
+      >>> print(f"rests at {off:.4f} or {on:.4f}")
+      rests at 0.0707 or 0.9293
 
     References:
       Saper, Chou & Scammell 2001, Trends in Neurosciences 24:726-731, name the sleep switch a

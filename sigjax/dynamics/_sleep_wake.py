@@ -54,7 +54,7 @@ class SleepWake:
     Example:
       >>> low, high = SleepWake().folds()
       >>> print(f"bistable for a drive between {low:.3f} and {high:.3f} mV")
-      bistable for a drive between 1.450 and 2.464 mV
+      bistable for a drive between 1.450 and 2.463 mV
 
     References:
       Phillips & Robinson 2007, J. Biol. Rhythms 22:167-179; 2008, J. Theor. Biol. 255:413-423.
