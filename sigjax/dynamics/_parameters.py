@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import jax
@@ -12,23 +13,39 @@ T = TypeVar("T")
 
 
 def model(cls: type[T]) -> type[T]:
-    """Registers a dataclass whose fields are all parameters, so that any may be an array."""
+    """Registers a dataclass whose fields are all parameters, so that any may be an array.
+
+    jax rebuilds pytrees with gradients, masks and placeholders for leaves: only the constructor,
+    which people call, checks signs.
+    """
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    return jax.tree_util.register_dataclass(cls, data_fields=names, meta_fields=[])
+
+    def with_keys(owner: T) -> tuple[list[tuple[Any, Any]], None]:
+        return [(jax.tree_util.GetAttrKey(name), getattr(owner, name)) for name in names], None
+
+    def flat(owner: T) -> tuple[list[Any], None]:
+        return [getattr(owner, name) for name in names], None
+
+    def rebuild(_: None, values: Iterable[Any]) -> T:
+        owner = object.__new__(cls)
+        for name, value in zip(names, values, strict=True):
+            object.__setattr__(owner, name, value)
+        return owner
+
+    jax.tree_util.register_pytree_with_keys(cls, with_keys, rebuild, flat)
+    return cls
 
 
 def require_sign(owner: Any, *names: str, or_zero: bool = False, negative: bool = False) -> None:
-    """Refuses known values of another sign; what is traced, or no number, is let through.
+    """Refuses known values of another sign; what is traced is let through.
 
     Raises:
       ValueError: naming the parameter.
     """
     for name in names:
         value = getattr(owner, name)
-        if isinstance(value, jax.core.Tracer) or not isinstance(
-            value, int | float | np.ndarray | np.generic | jax.Array
-        ):
-            continue  # jax rebuilds models with placeholders
+        if isinstance(value, jax.core.Tracer):
+            continue
         known = np.asarray(value)
         signed = -known if negative else known
         if not ((signed >= 0) if or_zero else (signed > 0)).all():

@@ -147,3 +147,11 @@ def test_float32_is_near():
 def test_refuses(arguments):
     with pytest.raises(ValueError, match="must be positive"):
         FlipFlop(drive=0.0, **arguments)
+
+
+def test_gradients_and_masks_are_models_too():
+    switch = FlipFlop(6.0, 3.0)
+    slopes = jax.grad(lambda s: s.equilibria().states[0, 0])(switch)
+    assert isinstance(slopes, FlipFlop)
+    assert float(slopes.weight) < 0  # a sign that no weight may have
+    assert jax.tree.map(lambda leaf: False, switch).gain is False

@@ -1,0 +1,381 @@
+r"""Two sigmoids that inhibit each other make a switch, if weight times gain is above 4.
+
+Figure: nullclines that cross once or three times, with flows; the pitchfork and its exponent 1/2;
+the drives between which there is a choice; hysteresis under a drive that goes up and comes down
+slowly, over the branch with its two folds. All numbers are derived in `sigjax.dynamics.FlipFlop`;
+the picture is that of Saper, Chou & Scammell 2001, Trends in Neurosciences 24:726-731.
+
+    python -m experiments run flip_flop
+
+Time on 2 CPU cores: quick 20 s, paper 60 s. Must show: bistable only for w g > 4; windows, folds
+and the magnetisation m = tanh(w m / 4) to 1e-6; the state jumps where the branch folds, not before.
+"""
+
+import dataclasses
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from jax import Array
+from matplotlib.figure import Figure
+
+from experiments.harness import Claim
+from experiments.harness.style import COLOURS
+from sigjax.dynamics import FlipFlop, continuation
+
+WEAK, STRONG = 3.0, 6.0
+# Solutions of m = tanh(w m / 4), by mpmath
+MAGNETISATION = {5.0: 0.7104118, 6.0: 0.8585596, 8.0: 0.9575040}
+# w s + logit(s) with s = (1 - sqrt(1 - 4 / w)) / 2, and |2 artanh m - w m / 2|, m = sqrt(1 - 4 / w)
+WINDOWS = {6.0: -0.0490087, 8.0: -0.5911743}
+FOLDS = {6.0: 0.4150929, 8.0: 1.0656799}
+RAMP = 0.8  # largest opposed drive of the ramp, about twice the fold's
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How slowly the drive is moved, and how finely parameters are swept."""
+
+    ramp_time: float = 4000.0
+    """Time constants in which the opposed drive goes up, and as many in which it comes down."""
+    weights: int = 300
+    """Weights of the pitchfork and of the window."""
+    sets: int = 10_000
+    """Random parameter sets whose equilibria and folds are held to their equations."""
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """A ramp of 4,000 time constants."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """A ramp of 100,000 time constants."""
+        return cls(ramp_time=100_000.0, weights=2000)
+
+
+def _flow(switch: FlipFlop, start: Array, times: Array) -> Array:
+    """States `[times, 2]` from a start."""
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(switch.vector_field),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=times[-1],
+        dt0=0.01,
+        y0=start,
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-10),
+    ).ys
+
+
+def _ramp(config: Config) -> xr.Dataset:
+    """The state while the opposed drive goes slowly up and down again."""
+    length = config.ramp_time
+    times = jnp.linspace(0.0, 2 * length, 4001)
+
+    def difference(t: Array) -> Array:
+        return RAMP * (1 - 2 * jnp.abs(1 - t / length))
+
+    def field(t: Array, state: Array, switch: FlipFlop) -> Array:
+        d = difference(t)
+        return switch.vector_field(t, state, jnp.stack([d, -d]))
+
+    switch = FlipFlop(STRONG, STRONG / 2)
+    states = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=2 * length,
+        dt0=0.1,
+        y0=FlipFlop(STRONG, STRONG / 2, -RAMP).equilibria().states[0],
+        args=switch,
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=1e-7, atol=1e-9),
+        max_steps=1_000_000,
+    ).ys
+    dims = ("direction", "step")
+    drive = np.asarray(jax.vmap(difference)(times))
+    halves = [slice(0, 2001), slice(2000, 4001)]
+    return xr.Dataset(
+        {
+            "ramp_drive": (dims, np.stack([drive[half] for half in halves])),
+            "ramp_state": (dims, np.stack([np.asarray(states[half, 0]) for half in halves])),
+        },
+        coords={"direction": ["up", "down"]},
+    )
+
+
+def _branch() -> xr.Dataset:
+    """The S-shaped curve of all equilibria over the opposed drive, by continuation."""
+
+    def residual(state: Array, d: Array) -> Array:
+        return FlipFlop(STRONG, STRONG / 2, d).vector_field(0.0, state)
+
+    start = FlipFlop(STRONG, STRONG / 2, -RAMP).equilibria().states[0]
+    branch = continuation(residual, start, -RAMP, bounds=(-RAMP, RAMP), step=0.01, max_points=1000)
+    count = int(branch.count)
+    drives, _ = branch.folds()
+    folds = np.sort(np.asarray(drives)[~np.isnan(np.asarray(drives))])
+    return xr.Dataset(
+        {
+            "branch_drive": ("point", np.asarray(branch.parameters[:count])),
+            "branch_state": ("point", np.asarray(branch.states[:count, 0])),
+            # up and down again: the unstable part
+            "branch_back": ("point", np.asarray(branch.tangents[:count, -1] < 0)),
+            "branch_fold": ("fold", folds),
+        },
+        attrs={"stopped": branch.stopped},
+    )
+
+
+def _sweep(config: Config) -> xr.Dataset:
+    """Equilibria over the weight at the symmetric drive, and the window of drives."""
+    weights = jnp.linspace(2.0, 9.0, config.weights)
+    found = FlipFlop(weights, weights / 2).equilibria()
+    above = jnp.geomspace(1e-5, 1e-2, 40)
+    near = FlipFlop(4 + above, (4 + above) / 2).equilibria()
+    low, high = FlipFlop(weights, weights / 2).window()
+    return xr.Dataset(
+        {
+            "state": (("weight", "equilibrium"), np.asarray(found.states[..., 0])),
+            "stable": (("weight", "equilibrium"), np.asarray(found.stable)),
+            "window": (("weight", "end"), np.stack([low, high], axis=-1)),
+            "onset": ("excess", np.asarray(1 - 2 * near.states[:, 0, 0])),
+        },
+        coords={"weight": np.asarray(weights), "excess": np.asarray(above)},
+    )
+
+
+def _random_sets(config: Config, key: Array) -> dict[str, float]:
+    """The worst of many parameter sets: residuals of equilibria, and of folds."""
+    for_weight, for_drive, for_gain = jax.random.split(key, 3)
+    shape = (config.sets,)
+    product = 4 + 8 * jax.random.uniform(for_weight, shape, minval=0.01)
+    gain = 10 ** jax.random.uniform(for_gain, shape, minval=-1.0, maxval=1.0)
+    weight = product / gain
+    low, high = FlipFlop(weight, 0.0, gain=gain).window()
+    share = jax.random.uniform(for_drive, shape, minval=0.05, maxval=0.95)
+    switch = FlipFlop(weight, low + share * (high - low), gain=gain)
+    fold = switch.folds()[1]
+    # On a fold, two equilibria meet: within it there are three, beyond it one.
+    inside, outside = (
+        jnp.sum(FlipFlop(weight, switch.drive, fold * factor, gain).equilibria().exists, axis=-1)
+        for factor in (1 - 1e-6, 1 + 1e-6)
+    )
+    middle = FlipFlop(weight, weight / 2, gain=gain).folds()[1]
+    m = jnp.sqrt(1 - 4 / product)
+    formula = jnp.abs(2 * jnp.arctanh(m) - product * m / 2) / gain
+    residual = switch.vector_field(0.0, jnp.swapaxes(switch.equilibria().states, 0, 1))
+    return {
+        "counted": float(jnp.mean((inside == 3) & (outside == 1))),
+        "fold_error": float(jnp.max(jnp.abs(middle / formula - 1))),
+        "residual": float(jnp.max(jnp.abs(residual))),
+    }
+
+
+def measure(config: Config, key: Array) -> xr.Dataset:
+    """Everything in float64."""
+    with jax.enable_x64(True):
+        times = jnp.linspace(0.0, 20.0, 201)
+        edge = jnp.linspace(0.0, 1.0, 5)
+        starts = jnp.array([(a, b) for a in edge for b in edge if a in (0, 1) or b in (0, 1)])
+        activity = jnp.linspace(1e-3, 1 - 1e-3, 401)
+        flows, lines = [], []
+        for weight in (WEAK, STRONG):
+            switch = FlipFlop(weight, weight / 2)
+            flows.append(
+                np.asarray(jax.jit(jax.vmap(lambda s, w=switch: _flow(w, s, times)))(starts))
+            )
+            lines.append(np.stack(switch.nullclines(activity)))
+        portraits = xr.Dataset(
+            {
+                "flow": (("portrait", "start", "time", "population"), np.stack(flows)),
+                "nullcline": (("portrait", "of", "activity"), np.stack(lines)),
+            },
+            coords={"portrait": [WEAK, STRONG], "activity": np.asarray(activity)},
+        )
+        named = {}
+        for weight in (5.0, 6.0, 8.0):
+            switch = FlipFlop(weight, weight / 2)
+            named[f"magnetisation_{weight:g}"] = 1 - 2 * float(switch.equilibria().states[0, 0])
+            named[f"window_{weight:g}"] = float(switch.window()[0])
+            named[f"fold_{weight:g}"] = float(switch.folds()[1])
+        parts = [portraits, _sweep(config), _branch(), _ramp(config)]
+        random = _random_sets(config, key)
+    return xr.merge([*parts, xr.Dataset(named | random)], combine_attrs="no_conflicts")
+
+
+def _jump(dataset: xr.Dataset, direction: str) -> float:
+    """The opposed drive at which the ramped state crosses 1/2."""
+    part = dataset.sel(direction=direction)
+    beyond = (part["ramp_state"] > 0.5) == (direction == "up")
+    return float(part["ramp_drive"][int(beyond.values.argmax())])
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Closed forms, and what a ramp shows of them."""
+    source = "derived: see sigjax.dynamics.FlipFlop"
+    found = []
+    for prefix, words, table in (
+        ("magnetisation", "2x - 1 at I = w/2, from m = tanh(w m / 4)", MAGNETISATION),
+        ("window", "lowest drive with two stable states", WINDOWS),
+        ("fold", "opposed drive of the fold at I = w/2", FOLDS),
+    ):
+        for weight, expected in table.items():
+            found.append(
+                Claim(
+                    name=f"weight {weight:g}: {words}",
+                    source=source,
+                    expected=expected,
+                    measured=float(dataset[f"{prefix}_{weight:g}"]),
+                    tolerance=1e-6,
+                    kind="exact",
+                )
+            )
+    bistable = dataset["stable"].sum("equilibrium") == 2
+    exponent = np.polyfit(np.log(dataset["excess"]), np.log(dataset["onset"]), 1)[0]
+    step = float(np.diff(dataset["weight"])[0])
+    found += [
+        Claim(
+            name="smallest weight with two stable states at gain 1",
+            source="w g > 4, since the slope of a sigmoid is at most 1/4",
+            expected=4.0,
+            measured=float(dataset["weight"][int(bistable.values.argmax())]),
+            tolerance=1.01 * step,
+            kind="exact",
+        ),
+        Claim(
+            name="exponent of the pitchfork: slope of log m over log(w - 4)",
+            source="supercritical: the Schwarzian derivative of the logistic is negative",
+            expected=0.5,
+            measured=float(exponent),
+            tolerance=1e-3,
+            kind="exact",
+        ),
+        Claim(
+            name="random parameter sets: share with 3 equilibria inside the fold, 1 beyond",
+            source="at a fold two equilibria meet",
+            expected=1.0,
+            measured=float(dataset["counted"]),
+            tolerance=0.0,
+            kind="exact",
+        ),
+        Claim(
+            name="random parameter sets: largest relative error of the fold at I = w/2",
+            source=source,
+            expected=0.0,
+            measured=float(dataset["fold_error"]),
+            tolerance=1e-6,
+            kind="exact",
+        ),
+        Claim(
+            name="random parameter sets: largest rate of change at an equilibrium",
+            source="nothing moves there",
+            expected=0.0,
+            measured=float(dataset["residual"]),
+            tolerance=1e-12,
+            kind="exact",
+        ),
+        Claim(
+            name="continuation: distance of its two folds from the closed form",
+            source=source,
+            expected=0.0,
+            measured=float(np.abs(np.abs(dataset["branch_fold"]) - FOLDS[STRONG]).max()),
+            tolerance=1e-6,
+            kind="exact",
+        ),
+    ]
+    for direction, sign in (("up", 1.0), ("down", -1.0)):
+        found.append(
+            Claim(
+                name=f"slow ramp {direction}: how far beyond the fold the state jumps",
+                source="never before it; a delay that goes with the ramp's speed to the power 2/3",
+                expected=0.025,
+                measured=sign * _jump(dataset, direction) - FOLDS[STRONG],
+                tolerance=0.025,
+                kind="statistical",
+            )
+        )
+    return found
+
+
+def plot(dataset: xr.Dataset) -> Figure:
+    """Nullclines, bifurcations and hysteresis."""
+    figure, axes = plt.subplots(2, 3, figsize=(13, 8))
+    for axis, weight in zip(axes[0], (WEAK, STRONG), strict=False):
+        part = dataset.sel(portrait=weight)
+        for flow in part["flow"].values:
+            axis.plot(*flow.T, color="0.75", linewidth=0.8, zorder=1)
+        x_stands, y_stands = part["nullcline"].values
+        inside = (x_stands > -0.05) & (x_stands < 1.05)
+        axis.plot(part["activity"][inside], x_stands[inside], label="x stands still")
+        axis.plot(part["activity"], y_stands, label="y stands still")
+        near = dataset.sel(weight=weight, method="nearest")
+        for state, stable in zip(near["state"].values, near["stable"].values, strict=True):
+            if np.isfinite(state):
+                axis.plot(state, 1 - state, "o", mec="black", mfc="black" if stable else "white")
+        axis.set_xlabel("activity x (1)")
+        axis.set_ylabel("activity y (1)")
+        count = int(np.isfinite(near["state"]).sum())
+        axis.set_title(
+            f"w = {weight:g}: {'one state' if count == 1 else 'two states and a saddle'}"
+        )
+        axis.legend(loc="upper right")
+    window = axes[0, 2]
+    wide = dataset.where(np.isfinite(dataset["window"].isel(end=0)), drop=True)
+    window.fill_between(wide["weight"], *wide["window"].values.T, alpha=0.3, label="two states")
+    window.plot(dataset["weight"], dataset["weight"] / 2, ":", color="0.3", label="I = w/2")
+    window.axvline(4, color="0.3", linewidth=1)
+    window.text(4.05, -1, "w g = 4", fontsize=8)
+    window.set_xlabel("weight of the inhibition w (1)")
+    window.set_ylabel("common drive I (1)")
+    window.set_title("where there is a choice")
+    window.legend(loc="upper left")
+    pitchfork, exponent, hysteresis = axes[1]
+    for stable, style, label in ((True, "-", "stable"), (False, "--", "unstable")):
+        kept = dataset["state"].where(dataset["stable"] == stable)
+        kept = kept.where(np.isfinite(dataset["state"]))
+        for index in range(3):
+            pitchfork.plot(
+                dataset["weight"],
+                kept.isel(equilibrium=index),
+                style,
+                color=COLOURS[0] if stable else COLOURS[1],
+                label=label if index == 1 else None,
+            )
+    pitchfork.set_xlabel("weight of the inhibition w (1)")
+    pitchfork.set_ylabel("activity x (1)")
+    pitchfork.set_title("pitchfork at w g = 4")
+    pitchfork.legend(loc="upper left")
+    exponent.loglog(dataset["excess"], dataset["onset"], "o", markersize=3, label="|2x − 1|")
+    # tanh's next term: m^2 = 3 (w/4 - 1) / (w/4)^3, so m = sqrt(3/4) sqrt(w - 4)
+    exponent.loglog(
+        dataset["excess"],
+        np.sqrt(0.75 * dataset["excess"]),
+        color="0.3",
+        linewidth=1,
+        label="√(3(w − 4)/4)",
+    )
+    exponent.set_xlabel("w − 4 (1)")
+    exponent.set_ylabel("|2x − 1| (1)")
+    exponent.set_title("exponent ½")
+    exponent.legend()
+    drive, state = dataset["branch_drive"], dataset["branch_state"]
+    back = dataset["branch_back"] != 0
+    hysteresis.plot(drive, state.where(~back), color="0.6", linewidth=4, label="stable")
+    hysteresis.plot(drive, state.where(back), "--", color="0.6", label="unstable")
+    for direction, colour in (("up", COLOURS[0]), ("down", COLOURS[1])):
+        part = dataset.sel(direction=direction)
+        hysteresis.plot(
+            part["ramp_drive"], part["ramp_state"], color=colour, label=f"drive goes {direction}"
+        )
+    for fold in dataset["branch_fold"].values:
+        hysteresis.axvline(fold, color="0.3", linewidth=1, linestyle=":")
+    hysteresis.set_xlabel("opposed drive d (1)")
+    hysteresis.set_ylabel("activity x (1)")
+    hysteresis.set_title(f"w = {STRONG:g}: it jumps at the folds ±{FOLDS[STRONG]:.3f}")
+    hysteresis.legend(loc="upper left")
+    return figure

@@ -1,0 +1,289 @@
+r"""A joint held by a sigmoid: the slope at 0 is the gain of the controller, while angles are small.
+
+Figure: the torque and its line; a swing from several angles, beside the linear prediction; the
+frequency over the amplitude, from the linear one to that of a relay; energy falling. Article:
+"the slope of the function at that point acts as the effective proportional gain". No paper is
+known for it; all formulas are in `sigjax.dynamics.SigmoidJoint`.
+
+    python -m experiments run robot_joint
+
+Time on 2 CPU cores: quick 15 s, paper 40 s. Must show: natural frequency sqrt(K g / 4 J), damping
+ratio and overshoot of the linear formulas within 1 % for |g theta| <= 0.5; an undamped swing of
+1 rad at 0.970645 of the linear frequency; energy that never rises.
+"""
+
+import dataclasses
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optimistix
+import xarray as xr
+from jax import Array
+from matplotlib.figure import Figure
+
+from experiments.harness import Claim
+from sigjax.dynamics import SigmoidJoint
+
+# A light forearm; the linear joint swings at 2 rad/s.
+INERTIA, STRENGTH, GAIN = 1.0, 16.0, 1.0
+RATIOS = (0.1, 0.3, 1.0, 2.0)
+STARTS = (0.5, 2.0, 8.0)  # rad
+AMPLITUDES = (1.0, 2.0)  # of PAPERS' table
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Length of the swings and how many are timed."""
+
+    duration: float = 16.0
+    """Seconds of each damped swing."""
+    samples: int = 1601
+    """Instants kept of it."""
+    amplitudes: int = 25
+    """Undamped swings, from 0.05 to 50 rad, whose period is timed."""
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """25 amplitudes."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """200 amplitudes."""
+        return cls(amplitudes=200)
+
+
+def _joint(ratio: float) -> SigmoidJoint:
+    """The joint whose linear damping ratio this is."""
+    critical = SigmoidJoint(INERTIA, 0.0, STRENGTH, GAIN).critical_damping()
+    return SigmoidJoint(INERTIA, ratio * critical, STRENGTH, GAIN)
+
+
+def _swing(joint: SigmoidJoint, start: Array, times: Array) -> Array:
+    """Angle and velocity `[times, 2]` of a joint let go at an angle."""
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(joint.vector_field),
+        diffrax.Dopri8(),
+        t0=0.0,
+        t1=times[-1],
+        dt0=0.01,
+        y0=jnp.stack([start, jnp.zeros_like(start)]),
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=1e-10, atol=1e-12),
+        max_steps=100_000,
+    )
+    return solution.ys
+
+
+def _timed_period(amplitude: Array) -> Array:
+    """Period of an undamped swing: four times the time from rest to the first passage of 0."""
+    joint = SigmoidJoint(INERTIA, 0.0, STRENGTH, GAIN)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(joint.vector_field),
+        diffrax.Dopri8(),
+        t0=0.0,
+        t1=1e3,
+        dt0=0.01,
+        y0=jnp.stack([amplitude, jnp.zeros_like(amplitude)]),
+        stepsize_controller=diffrax.PIDController(rtol=1e-11, atol=1e-13),
+        event=diffrax.Event(
+            lambda t, y, args, **_: y[0], root_finder=optimistix.Newton(rtol=1e-11, atol=1e-13)
+        ),
+        max_steps=100_000,
+    )
+    return 4 * solution.ts[0]
+
+
+def measure(config: Config, key: Array) -> xr.Dataset:
+    """Lets joints go, in float64, and times swings without damping."""
+    del key  # nothing is drawn
+    with jax.enable_x64(True):
+        times = jnp.linspace(0.0, config.duration, config.samples)
+        starts = jnp.array(STARTS)
+        swings, energies = [], []
+        for ratio in RATIOS:
+            joint = _joint(ratio)
+            path = jax.jit(jax.vmap(lambda start, joint=joint: _swing(joint, start, times)))(starts)
+            swings.append(np.asarray(path[..., 0]))
+            energies.append(np.asarray(joint.energy(path)))
+        linear = SigmoidJoint(INERTIA, 0.0, STRENGTH, GAIN)
+        amplitudes = jnp.concatenate(
+            [jnp.array((*AMPLITUDES, 20.0)), jnp.geomspace(0.05, 50.0, config.amplitudes)]
+        )
+        timed = jax.jit(jax.vmap(_timed_period))(amplitudes)
+        formula = linear.period(amplitudes)
+        natural = float(linear.natural_frequency())
+        overshoots = [float(_joint(ratio).overshoot()) for ratio in RATIOS]
+        eigenvalue = complex(_joint(RATIOS[0]).stability()[..., 0])
+    return xr.Dataset(
+        {
+            "angle": (("ratio", "start", "time"), np.stack(swings)),
+            "energy": (("ratio", "start", "time"), np.stack(energies)),
+            "timed": ("amplitude", np.asarray(timed)),
+            "formula": ("amplitude", np.asarray(formula)),
+            "overshoot": ("ratio", overshoots),
+            "natural_frequency": natural,
+            "decay": -eigenvalue.real,
+        },
+        coords={
+            "ratio": list(RATIOS),
+            "start": list(STARTS),
+            "time": np.asarray(times),
+            "amplitude": np.asarray(amplitudes),
+        },
+    )
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """The linear controller, where it ends, and energy."""
+    natural = float(dataset["natural_frequency"])
+    relative = 2 * np.pi / dataset["timed"] / natural
+    source = "quadrature of the quarter period, derived"
+    found = [
+        Claim(
+            name="natural frequency, rad/s",
+            source="sqrt(K g / (4 J)): the slope 1/4 is the gain of the controller",
+            expected=float(np.sqrt(STRENGTH * GAIN / (4 * INERTIA))),
+            measured=natural,
+            tolerance=1e-6,
+            kind="exact",
+        ),
+        Claim(
+            name="frequency of the smallest swing, 0.05 rad, over the natural one",
+            source="1 - A^2 / 32",
+            expected=1 - 0.05**2 / 32,
+            measured=float(relative.isel(amplitude=3)),
+            tolerance=1e-6,
+            kind="exact",
+        ),
+    ]
+    for index, expected in enumerate((0.970645, 0.900216)):
+        found.append(
+            Claim(
+                name=f"frequency of a swing of {AMPLITUDES[index]:g} rad over the natural one",
+                source=source,
+                expected=expected,
+                measured=float(relative.isel(amplitude=index)),
+                tolerance=1e-6,
+                kind="exact",
+            )
+        )
+    relay = 8 * np.sqrt(20.0 * INERTIA / STRENGTH)
+    small = dataset.sel(start=STARTS[0], ratio=0.3)
+    rises = dataset["energy"].diff("time") / dataset["energy"].isel(time=0)
+    found += [
+        Claim(
+            name="period of a swing of 20 rad over that of a relay, 8 sqrt(A J / K)",
+            source="the saturated sigmoid switches between two torques",
+            expected=1.0012,
+            measured=float(dataset["timed"].isel(amplitude=2)) / relay,
+            tolerance=1e-4,
+            kind="exact",
+        ),
+        Claim(
+            name="timed periods against the quadrature: largest relative difference",
+            source="two independent computations",
+            expected=0.0,
+            measured=float(np.abs(dataset["timed"] / dataset["formula"] - 1).max()),
+            tolerance=1e-8,
+            kind="exact",
+        ),
+        Claim(
+            name="damping ratio 0.3 from 0.5 rad: overshoot over exp(-pi zeta / sqrt(1 - zeta^2))",
+            source="linear formulas hold within 1 % for |g theta| <= 0.5",
+            expected=1.0,
+            measured=float(-small["angle"].min() / STARTS[0] / small["overshoot"]),
+            tolerance=0.01,
+            kind="exact",
+        ),
+        Claim(
+            name="critical damping from 0.5 rad: smallest angle over the first",
+            source="no overshoot at a damping ratio of 1",
+            expected=0.0,
+            measured=float(dataset["angle"].sel(ratio=1.0, start=STARTS[0]).min() / STARTS[0]),
+            tolerance=1e-6,
+            kind="exact",
+            relation=">=",
+        ),
+        Claim(
+            name="largest rise of the energy between samples, over the first energy",
+            source="dE/dt = -b theta'^2",
+            expected=0.0,
+            measured=float(rises.max()),
+            tolerance=1e-10,
+            kind="exact",
+            relation="<=",
+        ),
+        Claim(
+            name="largest angle left at the end, damping ratio 1, over the first",
+            source="globally stable for b > 0",
+            expected=0.0,
+            measured=float(
+                np.abs(dataset["angle"].sel(ratio=1.0).isel(time=-1) / dataset["start"]).max()
+            ),
+            tolerance=1e-3,
+            kind="exact",
+        ),
+    ]
+    return found
+
+
+def plot(dataset: xr.Dataset) -> Figure:
+    """The controller, its swings, its pendulum-like slowing, and its energy."""
+    figure, ((torque, swing), (frequency, energy)) = plt.subplots(2, 2, figsize=(11, 7.5))
+    angle = np.linspace(-8, 8, 400)
+    torque.plot(angle, STRENGTH * np.tanh(GAIN * angle / 2) / 2, label="K (σ(gθ) − ½)")
+    inner = angle[np.abs(angle) < 2.6]
+    torque.plot(inner, STRENGTH * GAIN / 4 * inner, "--", label="K g θ / 4: proportional control")
+    torque.axvspan(-0.5, 0.5, color="0.85", label="linear within 1 %")
+    torque.set_xlabel("angle θ (rad)")
+    torque.set_ylabel("torque towards 0 (N m)")
+    torque.set_title("the controller")
+    torque.legend()
+    natural = float(dataset["natural_frequency"])
+    ratio = RATIOS[0]
+    for start in STARTS:
+        path = dataset["angle"].sel(ratio=ratio, start=start)
+        swing.plot(path["time"], path / start, label=f"let go at {start:g} rad")
+    time = dataset["time"].values
+    damped = natural * np.sqrt(1 - ratio**2)
+    decay = float(dataset["decay"])
+    linear = np.exp(-decay * time) * (
+        np.cos(damped * time) + decay / damped * np.sin(damped * time)
+    )
+    swing.plot(time, linear, ":", color="black", label="linear prediction")
+    swing.set_xlabel("time (s)")
+    swing.set_ylabel("angle over the first angle (1)")
+    swing.set_title(f"damping ratio {ratio:g}: large swings are slow")
+    swing.legend()
+    swings = dataset.sortby("amplitude")
+    amplitude = swings["amplitude"].values
+    frequency.semilogx(
+        amplitude, 2 * np.pi / swings["formula"] / natural, label="quarter-period integral"
+    )
+    frequency.semilogx(
+        amplitude, 2 * np.pi / swings["timed"] / natural, "o", markersize=4, label="timed"
+    )
+    large = amplitude[amplitude > 2.5]
+    relay = 2 * np.pi / (8 * np.sqrt(large * INERTIA / STRENGTH)) / natural
+    frequency.plot(large, relay, "--", color="0.3", label="relay, 2π / 8√(AJ/K)")
+    little = amplitude[amplitude < 2.5]
+    frequency.plot(little, 1 - little**2 / 32, ":", color="black", label="1 − A²/32")
+    frequency.set_xlabel("amplitude A (rad)")
+    frequency.set_ylabel("frequency over √(Kg/4J) (1)")
+    frequency.set_title("without damping")
+    frequency.legend()
+    for ratio in RATIOS:
+        path = dataset["energy"].sel(ratio=ratio, start=STARTS[-1])
+        # below a millionth the integrator's tolerance is seen, not the joint
+        energy.semilogy(
+            path["time"], path.where(path > 1e-6 * float(path[0])), label=f"damping ratio {ratio:g}"
+        )
+    energy.set_xlabel("time (s)")
+    energy.set_ylabel("energy (J)")
+    energy.set_title(f"let go at {STARTS[-1]:g} rad: energy only falls")
+    energy.legend()
+    return figure
