@@ -12,6 +12,7 @@ and the magnetisation m = tanh(w m / 4) to 1e-6; the state jumps where the branc
 """
 
 import dataclasses
+from typing import Any
 
 import diffrax
 import jax
@@ -79,7 +80,7 @@ def _ramp(config: Config) -> xr.Dataset:
     def difference(t: Array) -> Array:
         return RAMP * (1 - 2 * jnp.abs(1 - t / length))
 
-    def field(t: Array, state: Array, switch: FlipFlop) -> Array:
+    def field(t: Any, state: Array, switch: FlipFlop) -> Array:
         d = difference(t)
         return switch.vector_field(t, state, jnp.stack([d, -d]))
 

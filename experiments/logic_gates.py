@@ -16,6 +16,7 @@ of 3 and 1882 of 65,536 of 4 are threshold functions (OEIS A000609); XOR and XNO
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -294,7 +295,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def plot(dataset: xr.Dataset) -> Figure:
     """The 16 functions as maps, the losses, and XOR in two layers."""
     figure = plt.figure(figsize=(13, 6.4))
-    gates, training = figure.subfigures(1, 2, width_ratios=(1.35, 1))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1.35, 1))
+    gates, training = halves
     panels = gates.subplots(4, 4, sharex=True, sharey=True)
     axis = dataset["x1"].values
     for panel, table in zip(panels.flat, TABLES, strict=True):

@@ -211,12 +211,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 )
             )
     folds = (("low_fold", 1.4502582, "lower"), ("high_fold", 2.4634649, "upper"))
-    for index, (name, expected, word) in enumerate(folds):
+    for index, (name, fold, word) in enumerate(folds):
         found += [
             Claim(
                 name=f"2008: {word} fold, mV",
                 source="published as 1.45 and 2.46; digits by scipy's root finder",
-                expected=expected,
+                expected=fold,
                 measured=float(dataset[name]),
                 tolerance=1e-6,
                 kind="exact",
@@ -224,19 +224,19 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             Claim(
                 name=f"2008: {word} fold by continuation, mV",
                 source="the other computation",
-                expected=expected,
+                expected=fold,
                 measured=float(dataset["branch_fold"][index]),
                 tolerance=1e-5,
                 kind="exact",
             ),
         ]
     drive = dataset["drive"].sel(model="2008")
-    asleep, awake = _changes(dataset, "2008")
-    for word, hours, name, sign in (
-        ("falling asleep above the upper fold", asleep, "high_fold", 1),
-        ("waking up below the lower fold", awake, "low_fold", -1),
+    falling_asleep, waking_up = _changes(dataset, "2008")
+    for word, times, name, sign in (
+        ("falling asleep above the upper fold", falling_asleep, "high_fold", 1),
+        ("waking up below the lower fold", waking_up, "low_fold", -1),
     ):
-        beyond = sign * (drive.sel(hour=hours) - dataset[name])
+        beyond = sign * (drive.sel(hour=times) - dataset[name])
         found.append(
             Claim(
                 name=f"2008: drive of {word}, mV, least of the week",
