@@ -12,6 +12,7 @@ and the magnetisation m = tanh(w m / 4) to 1e-6; the state jumps where the branc
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import diffrax
@@ -135,25 +136,28 @@ def _branch() -> xr.Dataset:
 def _sweep(config: Config) -> xr.Dataset:
     """Equilibria over the weight at the symmetric drive, and the window of drives."""
     weights = jnp.linspace(2.0, 9.0, config.weights)
-    found = FlipFlop(weights, weights / 2).equilibria()
     above = jnp.geomspace(1e-5, 1e-2, 40)
-    near = FlipFlop(4 + above, (4 + above) / 2).equilibria()
-    low, high = FlipFlop(weights, weights / 2).window()
+    equilibria, window = jax.jit(FlipFlop.equilibria), jax.jit(FlipFlop.window)
+    both = jnp.concatenate([weights, 4 + above])
+    states, _, stable = equilibria(FlipFlop(both, both / 2))
+    states, near = states[: len(weights)], states[len(weights) :]
+    low, high = window(FlipFlop(weights, weights / 2))
     return xr.Dataset(
         {
-            "state": (("weight", "equilibrium"), np.asarray(found.states[..., 0])),
-            "stable": (("weight", "equilibrium"), np.asarray(found.stable)),
+            "state": (("weight", "equilibrium"), np.asarray(states[..., 0])),
+            "stable": (("weight", "equilibrium"), np.asarray(stable[: len(weights)])),
             "window": (("weight", "end"), np.stack([low, high], axis=-1)),
-            "onset": ("excess", np.asarray(1 - 2 * near.states[:, 0, 0])),
+            "onset": ("excess", np.asarray(1 - 2 * near[:, 0, 0])),
         },
         coords={"weight": np.asarray(weights), "excess": np.asarray(above)},
     )
 
 
-def _random_sets(config: Config, key: Array) -> dict[str, float]:
+@functools.partial(jax.jit, static_argnums=0)
+def _random_sets(sets: int, key: Array) -> dict[str, Array]:
     """The worst of many parameter sets: residuals of equilibria, and of folds."""
     for_weight, for_drive, for_gain = jax.random.split(key, 3)
-    shape = (config.sets,)
+    shape = (sets,)
     product = 4 + 8 * jax.random.uniform(for_weight, shape, minval=0.01)
     gain = 10 ** jax.random.uniform(for_gain, shape, minval=-1.0, maxval=1.0)
     weight = product / gain
@@ -171,9 +175,9 @@ def _random_sets(config: Config, key: Array) -> dict[str, float]:
     formula = jnp.abs(2 * jnp.arctanh(m) - product * m / 2) / gain
     residual = switch.vector_field(0.0, jnp.swapaxes(switch.equilibria().states, 0, 1))
     return {
-        "counted": float(jnp.mean((inside == 3) & (outside == 1))),
-        "fold_error": float(jnp.max(jnp.abs(middle / formula - 1))),
-        "residual": float(jnp.max(jnp.abs(residual))),
+        "counted": jnp.mean((inside == 3) & (outside == 1)),
+        "fold_error": jnp.max(jnp.abs(middle / formula - 1)),
+        "residual": jnp.max(jnp.abs(residual)),
     }
 
 
@@ -184,12 +188,11 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         edge = jnp.linspace(0.0, 1.0, 5)
         starts = jnp.array([(a, b) for a in edge for b in edge if a in (0, 1) or b in (0, 1)])
         activity = jnp.linspace(1e-3, 1 - 1e-3, 401)
+        flow = jax.jit(jax.vmap(_flow, in_axes=(None, 0, None)))
         flows, lines = [], []
         for weight in (WEAK, STRONG):
             switch = FlipFlop(weight, weight / 2)
-            flows.append(
-                np.asarray(jax.jit(jax.vmap(lambda s, w=switch: _flow(w, s, times)))(starts))
-            )
+            flows.append(np.asarray(flow(switch, starts, times)))
             lines.append(np.stack(switch.nullclines(activity)))
         portraits = xr.Dataset(
             {
@@ -205,7 +208,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             named[f"window_{weight:g}"] = float(switch.window()[0])
             named[f"fold_{weight:g}"] = float(switch.folds()[1])
         parts = [portraits, _sweep(config), _branch(), _ramp(config)]
-        random = _random_sets(config, key)
+        random = {name: float(x) for name, x in _random_sets(config.sets, key).items()}
     return xr.merge([*parts, xr.Dataset(named | random)], combine_attrs="no_conflicts")
 
 

@@ -98,11 +98,16 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         neuron = SigmoidNeuron(features, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
         graph, start = nnx.split(neuron)
 
+        def objective(logits: Array, kernel: Array) -> Array:
+            penalty = jnp.sum(jnp.square(kernel)) / (2 * examples * STRENGTH)
+            return jnp.mean(sigmoid_binary_cross_entropy(logits, labels)) + penalty
+
         def loss(weights: nnx.State) -> Array:
             neuron = nnx.merge(graph, weights)
-            penalty = jnp.sum(jnp.square(neuron.linear.kernel[...])) / (2 * examples * STRENGTH)
-            return jnp.mean(sigmoid_binary_cross_entropy(neuron.logits(inputs), labels)) + penalty
+            return objective(neuron.logits(inputs), neuron.linear.kernel[...])
 
+        at_peer = inputs @ peer.coef_[0] + peer.intercept_[0]
+        optimum = float(objective(at_peer, jnp.asarray(peer.coef_)))
         schedule = optax.cosine_decay_schedule(config.learning_rate, config.adam_steps)
         runs = {
             "L-BFGS": (optax.lbfgs(), config.lbfgs_steps),
@@ -114,17 +119,13 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             trained = nnx.merge(graph, weights)
             curves[name] = np.asarray(losses)
             coefficients.append(np.asarray(trained.linear.kernel[...])[:, 0])
-            biases.append(float(trained.linear.bias[...][0]))
+            biases.append(float(trained.logits(jnp.zeros(features))))
             ends.append(float(loss(weights)))
             logits.append(np.asarray(trained.logits(jnp.asarray(data.test_inputs))))
         # Every feature raised by one standard deviation, in turn, for the most doubtful tumour.
         doubtful = jnp.asarray(data.test_inputs[np.abs(logits[-1]).argmin()])
         probabilities = np.asarray(trained(doubtful + jnp.eye(features)))
         base = float(trained(doubtful))
-        # Written into the trained neuron, so last.
-        trained.linear.kernel[...] = jnp.asarray(peer.coef_.T)
-        trained.linear.bias[...] = jnp.asarray(peer.intercept_)
-        optimum = float(loss(nnx.state(trained)))
     odds = probabilities / (1 - probabilities) / (base / (1 - base))
     return xr.Dataset(
         {
@@ -185,7 +186,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             name="odds after one standard deviation more, over e^w: furthest from 1",
             source="logit(p) = w x + b",
             expected=1.0,
-            measured=float(ratio[int(np.abs(ratio - 1).argmax("feature"))]),
+            measured=float(ratio[int(np.abs(ratio.values - 1).argmax())]),
             tolerance=1e-9,
             kind="exact",
         ),
@@ -245,9 +246,9 @@ def plot(dataset: xr.Dataset) -> Figure:
     labels = dataset["label"].values
     z = np.linspace(-12, 12, 400)
     curve.plot(z, 0.5 + np.tanh(z / 2) / 2, color="0.3", label="σ(log-odds)")
-    for label, colour, word in ((1, COLOURS[1], "malignant"), (0, COLOURS[0], "benign")):
-        own = np.clip(logits[labels == label], -12, 12)
-        curve.plot(own, np.full(len(own), label), "|", color=colour, markersize=12, label=word)
+    for outcome, colour, word in ((1, COLOURS[1], "malignant"), (0, COLOURS[0], "benign")):
+        own = np.clip(logits[labels == outcome], -12, 12)
+        curve.plot(own, np.full(len(own), outcome), "|", color=colour, markersize=12, label=word)
     probability = (0.5 + np.tanh(logits / 2) / 2).astype(np.float32)
     seen = reliability_curve(probability, labels, bins=6, binning="mass")
     middle, frequency = np.asarray(seen.probability, float), np.asarray(seen.frequency, float)

@@ -13,6 +13,7 @@ ratio and overshoot of the linear formulas within 1 % for |g theta| <= 0.5; an u
 """
 
 import dataclasses
+from typing import Any
 
 import diffrax
 import jax
@@ -56,7 +57,7 @@ class Config:
         return cls(amplitudes=200)
 
 
-def _joint(ratio: float) -> SigmoidJoint:
+def _joint(ratio: Any) -> SigmoidJoint:
     """The joint whose linear damping ratio this is."""
     critical = SigmoidJoint(INERTIA, 0.0, STRENGTH, GAIN).critical_damping()
     return SigmoidJoint(INERTIA, ratio * critical, STRENGTH, GAIN)
@@ -102,13 +103,14 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     del key  # nothing is drawn
     with jax.enable_x64(True):
         times = jnp.linspace(0.0, config.duration, config.samples)
-        starts = jnp.array(STARTS)
-        swings, energies = [], []
-        for ratio in RATIOS:
-            joint = _joint(ratio)
-            path = jax.jit(jax.vmap(lambda start, joint=joint: _swing(joint, start, times)))(starts)
-            swings.append(np.asarray(path[..., 0]))
-            energies.append(np.asarray(joint.energy(path)))
+
+        def swing(ratio: Array, start: Array) -> tuple[Array, Array]:
+            path = _swing(_joint(ratio), start, times)
+            return path[:, 0], _joint(ratio).energy(path)
+
+        over_starts = jax.vmap(swing, in_axes=(None, 0))
+        ratios, starts = jnp.array(RATIOS), jnp.array(STARTS)
+        angles, energies = jax.jit(jax.vmap(over_starts, in_axes=(0, None)))(ratios, starts)
         linear = SigmoidJoint(INERTIA, 0.0, STRENGTH, GAIN)
         amplitudes = jnp.concatenate(
             [jnp.array((*AMPLITUDES, 20.0)), jnp.geomspace(0.05, 50.0, config.amplitudes)]
@@ -120,8 +122,8 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         eigenvalue = complex(_joint(RATIOS[0]).stability()[..., 0])
     return xr.Dataset(
         {
-            "angle": (("ratio", "start", "time"), np.stack(swings)),
-            "energy": (("ratio", "start", "time"), np.stack(energies)),
+            "angle": (("ratio", "start", "time"), np.asarray(angles)),
+            "energy": (("ratio", "start", "time"), np.asarray(energies)),
             "timed": ("amplitude", np.asarray(timed)),
             "formula": ("amplitude", np.asarray(formula)),
             "overshoot": ("ratio", overshoots),

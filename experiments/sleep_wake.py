@@ -13,6 +13,7 @@ it folds, so the drive of falling asleep is above that of waking up.
 """
 
 import dataclasses
+import functools
 
 import diffrax
 import jax
@@ -59,7 +60,8 @@ class Config:
         return cls(settling=365, minutes=0.1)
 
 
-def _week(model: SleepWake, config: Config) -> np.ndarray:
+@functools.partial(jax.jit, static_argnums=1)
+def _week(model: SleepWake, config: Config) -> Array:
     """V_v, V_m and H `[times, 3]` over a week, once the first state is forgotten."""
     start = 24.0 * config.settling
     samples = round(DAYS * 24 * 60 / config.minutes) + 1
@@ -76,7 +78,7 @@ def _week(model: SleepWake, config: Config) -> np.ndarray:
         stepsize_controller=diffrax.PIDController(rtol=1e-7, atol=1e-7),
         max_steps=1_000_000,
     )
-    return np.asarray(solution.ys)
+    return solution.ys
 
 
 def _branch(model: SleepWake) -> xr.Dataset:
@@ -111,7 +113,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     weeks, drives, awake = [], [], []
     with jax.enable_x64(True):
         for model in MODELS.values():
-            week = _week(model, config)
+            week = np.asarray(_week(model, config))
             hours = np.arange(len(week)) * config.minutes / 60
             weeks.append(week)
             drives.append(np.asarray(model.drive(jnp.asarray(hours), jnp.asarray(week[:, 2]))))
