@@ -24,14 +24,14 @@ def test_the_example_gives_what_its_comments_say():
 
 
 def test_the_gates_example_runs():
-    *_, block = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    *_, block, _, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {"inputs": jnp.ones((2, 5, 128))}
     exec(block, names)
     assert names["outputs"].shape == names["gates"].update.shape == (2, 5, 256)
 
 
 def test_the_probe_and_the_stabiliser_examples_run():
-    _, probe, line, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, probe, line, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {
         "model": nnx.Sequential(nnx.Linear(3, 3, rngs=nnx.Rngs(0)), nnx.sigmoid),
         "loss_fn": lambda model, batch: model(batch).sum(),
@@ -43,7 +43,21 @@ def test_the_probe_and_the_stabiliser_examples_run():
     assert names["loss_fn"](names["model"], names["batch"]).shape == ()
 
 
-@pytest.mark.parametrize("part", ["functional", "losses", "initializers", "nn", "theory", "probe"])
+def test_the_calibration_and_the_switch_examples_run(capsys):
+    *_, calibration, switch = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    scores, labels = [-2.0, -1.0, 0.5, 1.0, 2.0], [0, 0, 1, 0, 1]
+    names = {"scores": scores, "labels": labels, "new_scores": scores, "new_labels": labels}
+    exec(calibration + switch, names)
+    assert 0 <= float(names["probabilities"][0]) < 0.5
+    assert "[ True False  True]" in capsys.readouterr().out
+
+
+PARTS = (
+    "functional", "losses", "initializers", "nn", "theory", "probe", "calibration", "dynamics",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_every_public_name_is_named(part):
     module = getattr(sigjax, part)
     names = getattr(module, "__all__", vars(module))
