@@ -5,6 +5,7 @@ from typing import Any
 
 from . import initializers as initializers
 from . import losses as losses
+from ._cite import cite as cite
 from .functional import bounded_logit as bounded_logit
 from .functional import bounded_sigmoid as bounded_sigmoid
 from .functional import bounded_sigmoid_log_det as bounded_sigmoid_log_det
