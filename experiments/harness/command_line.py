@@ -17,7 +17,8 @@ from . import devices, experiment
 from .claims import Claim
 from .refusal import Refusal
 from .report import write_report
-from .runner import Run, run
+from .runner import Run, measure_share, run
+from .sweep import Share
 from .table import format_claims
 
 Preset = Literal["quick", "paper"]
@@ -39,6 +40,8 @@ class Common:
     """Measure again what is there already."""
     strict: bool = True
     """Exit with status 1 if a claim fails."""
+    shard: str | None = None
+    """I/N: measure only every Nth point, from the Ith on, beside other shards; then merge."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,7 @@ _USAGE = """usage: python -m experiments COMMAND
 
   list                  the experiments, a line each
   run NAME [flags]      run one; `run NAME --help` lists its flags
+  merge NAME [flags]    finish a run whose points were measured with --shard
   figures [flags]       run all, then report
   report [--results D]  write index.html over the results that are there
 """
@@ -87,7 +91,7 @@ def _dispatch(argv: list[str], package: str) -> int:
         print(_USAGE, end="")
         return 0 if argv else 2
     command, *rest = argv
-    commands = {"list": _list, "run": _run, "figures": _figures, "report": _report}
+    commands = {"list": _list, "run": _run, "merge": _merge, "figures": _figures, "report": _report}
     if command not in commands:
         near = difflib.get_close_matches(command, commands, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -104,9 +108,17 @@ def _list(argv: list[str], package: str) -> int:
 
 
 def _run(argv: list[str], package: str) -> int:
+    return _one(argv, package, "run")
+
+
+def _merge(argv: list[str], package: str) -> int:
+    return _one(argv, package, "merge")
+
+
+def _one(argv: list[str], package: str, command: str) -> int:
     if not argv or argv[0].startswith("-"):
         known = ", ".join(experiment.names(package))
-        raise Refusal(f"run needs the name of an experiment. There are: {known}")
+        raise Refusal(f"{command} needs the name of an experiment. There are: {known}")
     name, *flags = argv
     module = experiment.load(package, name)
     flat: Any = tyro.conf.OmitArgPrefixes
@@ -118,11 +130,11 @@ def _run(argv: list[str], package: str) -> int:
         arguments,
         args=flags,
         default=default,
-        prog=f"python -m experiments run {name}",
+        prog=f"python -m experiments {command} {name}",
         description=module.__doc__,
     )
     devices.choose(parsed.common.device)
-    claims = _carry_out(module, parsed.config, parsed.common)
+    claims = _carry_out(module, parsed.config, parsed.common, merge=command == "merge")
     return _status(claims, parsed.common)
 
 
@@ -137,9 +149,16 @@ def _preset_config(module: experiment.Experiment, flags: list[str]) -> Any:
     return module.Config.paper() if preset == "paper" else module.Config.quick()
 
 
-def _carry_out(module: experiment.Experiment, config: Any, common: Common) -> list[Claim]:
+def _carry_out(
+    module: experiment.Experiment, config: Any, common: Common, *, merge: bool = False
+) -> list[Claim]:
     request = Run(module, config, common.preset, common.seed, common.results)
-    claims = run(request, force=common.force)
+    if common.shard is not None:
+        if merge or common.force:
+            raise Refusal("--shard goes with neither merge nor --force")
+        print(f"{request.name}: {measure_share(request, Share.parse(common.shard))}", flush=True)
+        return []
+    claims = run(request, force=common.force, merge=merge)
     if jax.process_index() == 0:
         print(f"{request.name}: {request.folder}")
         table = request.folder / "table.md"

@@ -24,7 +24,7 @@ from .experiment import Experiment
 from .provenance import provenance
 from .refusal import Refusal
 from .style import style
-from .sweep import PointStore, saving_points
+from .sweep import EVERYTHING, NOTHING, PointsMissing, PointStore, Share, saving_points
 
 _FILES = {
     "data.nc",
@@ -35,6 +35,8 @@ _FILES = {
     "provenance.json",
     ".lock",
 }
+
+_SHARD_LOCK = ".lock-shard-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +62,39 @@ class Run:
         return self.results / self.name / f"{self.preset}-seed{self.seed}-{code}"
 
 
-def run(request: Run, *, force: bool = False) -> list[Claim]:
+def measure_share(request: Run, share: Share) -> str:
+    """Measures one share of the points, beside other processes that measure theirs.
+
+    Returns:
+      What is there now, in words.
+
+    Raises:
+      Refusal: as `run`.
+    """
+    folder = _made(request.folder)
+    if not hasattr(request.experiment, "sweep"):
+        return "has no points to share out: merge measures it"
+    with _locked(folder, share):
+        _refuse_foreign(folder)
+        if _finished(folder) is not None:
+            return "measured before"
+        with saving_points(PointStore(folder / "points", request.name, share)):
+            try:
+                request.experiment.measure(request.config, jax.random.key(request.seed))
+            except PointsMissing as unfinished:
+                return (
+                    f"shard {share} has its points; {unfinished.missing} of {unfinished.total} are "
+                    "the others'"
+                )
+    return "all points are there: merge"
+
+
+def run(request: Run, *, force: bool = False, merge: bool = False) -> list[Claim]:
     """Measures what is not there yet, then judges, draws and records it.
 
     Args:
       force: throw away what an earlier run left in the folder.
+      merge: take the points from their files, and refuse to measure those that are missing.
 
     Returns:
       The claims, judged.
@@ -72,18 +102,14 @@ def run(request: Run, *, force: bool = False) -> list[Claim]:
     Raises:
       Refusal: if the folder cannot be written, is in use, or holds what is not this run's.
     """
-    folder = request.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"cannot make the folder {folder}: {error.strerror}") from error
+    folder = _made(request.folder)
     with _locked(folder):
         if force:
             _clear(folder)
         _refuse_foreign(folder)
         record = _finished(folder)
         if record is None:
-            dataset = _measure(request)
+            dataset = _measure(request, NOTHING if merge else EVERYTHING)
         else:
             print(f"{request.name}: measured {record['utc']}; --force measures again")
             dataset = storage.from_bytes((folder / "data.nc").read_bytes())
@@ -98,12 +124,26 @@ def run(request: Run, *, force: bool = False) -> list[Claim]:
         return claims
 
 
-def _measure(request: Run) -> xr.Dataset:
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"cannot make the folder {folder}: {error.strerror}") from error
+    return folder
+
+
+def _measure(request: Run, share: Share) -> xr.Dataset:
     folder = request.folder
     begun = time.monotonic()
-    store = PointStore(folder / "points", request.name)
-    with saving_points(store):
-        dataset = request.experiment.measure(request.config, jax.random.key(request.seed))
+    store = PointStore(folder / "points", request.name, share)
+    try:
+        with saving_points(store):
+            dataset = request.experiment.measure(request.config, jax.random.key(request.seed))
+    except PointsMissing as unfinished:
+        raise Refusal(
+            f"{unfinished.missing} of {unfinished.total} points of {request.name} are missing in "
+            f"{folder}: run the shards that were to measure them (again), then merge"
+        ) from unfinished
     content = storage.to_bytes(dataset)
     if jax.process_index() == 0:
         storage.write_bytes(folder / "data.nc", content)
@@ -164,8 +204,8 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 def _refuse_foreign(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(storage.TEMPORARY):
-            path.unlink()  # left by a run that was killed while writing
-        elif path.name not in _FILES | {"points"}:
+            path.unlink(missing_ok=True)  # left by a run that was killed while writing
+        elif path.name not in _FILES | {"points"} and not path.name.startswith(_SHARD_LOCK):
             raise Refusal(f"{path} is not a file of this run; move it away and run again")
 
 
@@ -176,18 +216,30 @@ def _clear(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One run at a time in a folder; the lock dies with its process."""
+def _locked(folder: Path, share: Share = EVERYTHING) -> Iterator[None]:
+    """One run at a time in a folder, or one of each share; locks die with their process."""
     if jax.process_index() != 0:
         yield
         return
+    with contextlib.ExitStack() as held:
+        if share == EVERYTHING:
+            held.enter_context(_lock(folder / ".lock", fcntl.LOCK_EX))
+        else:
+            held.enter_context(_lock(folder / ".lock", fcntl.LOCK_SH))
+            name = f"{_SHARD_LOCK}{share.index}-of-{share.count}"
+            held.enter_context(_lock(folder / name, fcntl.LOCK_EX))
+        yield
+
+
+@contextlib.contextmanager
+def _lock(path: Path, kind: int) -> Iterator[None]:
     try:
-        file = (folder / ".lock").open("w")
+        file = path.open("w")
     except OSError as error:
-        raise Refusal(f"cannot write in {folder}: {error.strerror}") from error
+        raise Refusal(f"cannot write in {path.parent}: {error.strerror}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except OSError as error:
-            raise Refusal(f"another run is at work in {folder}") from error
+            raise Refusal(f"another run is at work in {path.parent}") from error
         yield

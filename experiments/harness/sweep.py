@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import dataclasses
 import hashlib
 import json
 import re
@@ -21,22 +22,70 @@ Point = Mapping[str, Any]
 _NAME = re.compile(r"\d{5}-[0-9a-f]{12}-(?P<digest>[0-9a-f]{64})\.nc")
 
 
-class PointStore:
-    """A folder with one file a point, whose name holds the SHA-256 of its content."""
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which points a process may measure: those at index - 1, index - 1 + count, ..."""
 
-    def __init__(self, folder: Path, label: str):
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """Reads "I/N".
+
+        Raises:
+          Refusal: unless 1 <= I <= N.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise Refusal(f"--shard must be I/N with 1 <= I <= N, such as 2/8, not {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    def owns(self, position: int) -> bool:
+        """Whether the point at a position of its sweep is this share's."""
+        return position % self.count == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+EVERYTHING = Share(1, 1)
+NOTHING = Share(0, 1)
+
+
+class PointsMissing(Exception):
+    """A sweep has points that this process may not measure and nobody has measured yet."""
+
+    def __init__(self, missing: int, total: int):
+        super().__init__(missing, total)
+        self.missing = missing
+        self.total = total
+
+
+class PointStore:
+    """A folder with one file a point, whose name holds the SHA-256 of its content.
+
+    Args:
+      folder: where; made if need be.
+      label: what is measured, for the progress bar.
+      share: which points may be measured here. With one of several shares, others write into
+        the folder at the same time: what they are writing is left alone.
+    """
+
+    def __init__(self, folder: Path, label: str, share: Share = EVERYTHING):
         self._folder = folder
-        self.label = label
+        self._label = label
+        self._share = share
         self._count = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Refusal(f"cannot make the folder {folder}: {error.strerror}") from error
         for path in sorted(folder.iterdir()):
-            if path.name.startswith(storage.TEMPORARY):
-                path.unlink()  # left by a run that was killed while writing
-            else:
+            if not path.name.startswith(storage.TEMPORARY):
                 self._check(path)
+            elif share.count == 1:
+                path.unlink()  # left by a run that was killed while writing
 
     @staticmethod
     def _check(path: Path) -> None:
@@ -49,19 +98,37 @@ class PointStore:
                 "delete it and run again to measure that point anew"
             )
 
-    def obtain(self, point: Point, measure_point: Callable[[Point], xr.Dataset]) -> xr.Dataset:
-        """Loads the next point if it was finished before, else measures and saves it."""
+    def obtain(
+        self, points: Sequence[Point], measure_point: Callable[[Point], xr.Dataset]
+    ) -> list[xr.Dataset]:
+        """The points of the next sweep: from their files, or measured and saved.
+
+        Raises:
+          PointsMissing: once all that may be measured here is there, if others are not.
+        """
+        found = []
+        for position, point in enumerate(progress(points, len(points), self._label)):
+            stem = self._next_name(point)
+            saved = sorted(self._folder.glob(f"{stem}-*.nc"))
+            if saved:
+                content = saved[0].read_bytes()
+            elif self._share.owns(position):
+                content = storage.to_bytes(measure_point(point))
+                if jax.process_index() == 0:
+                    name = f"{stem}-{storage.digest(content)}.nc"
+                    storage.write_bytes(self._folder / name, content)
+            else:
+                continue
+            # Read back, so that a run that was never killed computes with what a resumed one reads.
+            found.append(storage.from_bytes(content))
+        if len(found) < len(points):
+            raise PointsMissing(len(points) - len(found), len(points))
+        return found
+
+    def _next_name(self, point: Point) -> str:
         identity = json.dumps(dict(point), sort_keys=True).encode()
-        stem = f"{self._count:05d}-{hashlib.sha256(identity).hexdigest()[:12]}"
         self._count += 1
-        found = sorted(self._folder.glob(f"{stem}-*.nc"))
-        if found:
-            return storage.from_bytes(found[0].read_bytes())
-        content = storage.to_bytes(measure_point(point))
-        if jax.process_index() == 0:
-            storage.write_bytes(self._folder / f"{stem}-{storage.digest(content)}.nc", content)
-        # Read back, so that a run that was never killed computes with what a resumed one reads.
-        return storage.from_bytes(content)
+        return f"{self._count - 1:05d}-{hashlib.sha256(identity).hexdigest()[:12]}"
 
 
 _ACTIVE: contextvars.ContextVar[PointStore | None] = contextvars.ContextVar("store", default=None)
@@ -93,6 +160,4 @@ def sweep(
     store = _ACTIVE.get()
     if store is None:
         return [measure_point(point) for point in points]
-    return [
-        store.obtain(point, measure_point) for point in progress(points, len(points), store.label)
-    ]
+    return store.obtain(points, measure_point)
