@@ -381,5 +381,6 @@ def plot(dataset: xr.Dataset) -> Figure:
     hysteresis.set_xlabel("opposed drive d (1)")
     hysteresis.set_ylabel("activity x (1)")
     hysteresis.set_title(f"w = {STRONG:g}: it jumps at the folds ±{FOLDS[STRONG]:.3f}")
-    hysteresis.legend(loc="upper left")
+    hysteresis.set_ylim(top=1.3)  # room for the legend
+    hysteresis.legend(ncols=2, loc="upper center")
     return figure

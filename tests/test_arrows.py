@@ -12,12 +12,12 @@ PACKAGE = ROOT / "sigjax"
 # What each part may import of the others; a part that is not here may import nothing.
 ALLOWED = {
     "": {"functional", "losses", "initializers", "nn", "theory", "probe", "stabilize"}
-    | {"calibration", "dynamics"},
+    | {"calibration", "dynamics", "_cite"},
     "losses": {"functional"},
     "initializers": {"functional", "theory"},
     "nn": {"functional", "initializers"},
     "theory": {"functional"},
-    "calibration": {"functional", "losses"},
+    "calibration": {"functional"},
     "dynamics": {"functional"},
     "stabilize": {"functional"},
     "probe": {"functional"},
