@@ -1,7 +1,7 @@
 """The sigmoid: where it is right, where gradients die in it, and how its gates behave."""
 
 import importlib
-from typing import Any
+from typing import Any as _Any
 
 from . import initializers as initializers
 from . import losses as losses
@@ -40,7 +40,7 @@ __version__ = "0.1.0"
 _ON_DEMAND = ("calibration", "dynamics", "nn", "probe", "theory")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name in _ON_DEMAND:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ from jax.nn.initializers import variance_scaling as _variance_scaling
 from jax.typing import ArrayLike, DTypeLike
 
 from .functional import logit
+from .functional._arguments import check_numbers
 from .functional._precision import computed_in
 from .theory import critical_weight_std
 
@@ -48,6 +49,7 @@ def prior_bias(probability: ArrayLike | Sequence[float]) -> Initializer:
     References:
       Lin, Goyal, Girshick, He & Dollár 2017, ICCV 2980-2988, section 4.1.
     """
+    check_numbers(probability=probability)
     p = np.asarray(probability, np.float64)
     if not np.all((p > 0) & (p < 1)):
         raise ValueError(
@@ -86,6 +88,10 @@ def chrono(max_time: float | int, min_time: float | int = 2.0) -> Initializer:
     References:
       Tallec & Ollivier 2018, ICLR (arXiv:1804.11188), section 3.
     """
+    for name, value in (("min_time", min_time), ("max_time", max_time)):
+        check_numbers(**{name: value})
+        if np.ndim(value):
+            raise TypeError(f"{name} must be a number, got an array of shape {np.shape(value)}")
     if not 2 <= min_time < max_time < math.inf:
         raise ValueError(
             "sigjax.initializers.chrono: arguments must satisfy 2 <= min_time < max_time, "
@@ -175,6 +181,8 @@ def orthogonal_gain(activation: Activation, bias_std: float | int = 0.0) -> Init
 
 
 def _critical_gain(name: str, activation: Activation, bias_std: float | int) -> float:
+    if np.ndim(bias_std):
+        raise TypeError(f"bias_std must be a number, got an array of shape {np.shape(bias_std)}")
     with jax.core.eval_context():
         gain = float(critical_weight_std(activation, bias_std))
     if math.isnan(gain):

@@ -9,6 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ..functional._arguments import check_numbers
+
 # Arrays, or Python numbers in a list.
 Values = ArrayLike | Sequence[Any]
 
@@ -25,9 +27,8 @@ def real_floating(name: str, x: Values) -> Array:
       TypeError: if it is complex, or not numbers.
       ValueError: if a value is infinite or NaN.
     """
+    check_numbers(**{name: x})
     array = jnp.asarray(x)
-    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
-        raise TypeError(f"{name} must be real numbers, not {array.dtype}")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))
     wide = array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
@@ -55,6 +56,7 @@ def two_classes(labels: Values, examples: int) -> Array:
     Raises:
       ValueError: if the shape is another, or a value is none of these.
     """
+    check_numbers(labels=labels)
     array = jnp.asarray(labels)
     if array.shape != (examples,):
         raise ValueError(f"labels must have the shape of the scores, {(examples,)}: {array.shape}")
@@ -74,6 +76,7 @@ def nonnegative_weights(weights: Values | None, like: Array) -> Array:
     """
     if weights is None:
         return jnp.ones(like.shape[:1], like.dtype)
+    check_numbers(weights=weights)
     array = jnp.asarray(weights).astype(like.dtype)
     if array.shape != like.shape[:1]:
         raise ValueError(f"weights must have shape {like.shape[:1]}, not {array.shape}")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..functional._arguments import check_numbers
 from ._arguments import Values, is_known, nonnegative_weights, real_floating
 
 # The bins of Guo et al. 2017.
@@ -152,6 +153,7 @@ def _binary_events(probabilities: Values, labels: Values) -> tuple[Array, Array]
         values = np.asarray(forecast)
         if values.min() < 0 or values.max() > 1:
             raise ValueError(f"probabilities must lie in [0, 1]: {values.min()} to {values.max()}")
+    check_numbers(labels=labels)
     outcome = jnp.asarray(labels)
     if outcome.shape != forecast.shape[:1]:
         raise ValueError(f"labels must have shape {forecast.shape[:1]}, not {outcome.shape}")

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from sigjax.functional import sigmoid
 
+from ..functional._arguments import check_numbers
 from ._arguments import Values, is_known, nonnegative_weights, real_floating, two_classes
 
 # The range of log(1/T), as in scikit-learn's: where every answer is right the optimum is T = 0.
@@ -91,6 +92,7 @@ def fit_temperature(
 
 
 def _classes(labels: Values, examples: int, classes: int) -> Array:
+    check_numbers(labels=labels)
     array = jnp.asarray(labels)
     if array.shape != (examples,):
         raise ValueError(f"labels must have shape {(examples,)}, not {array.shape}")

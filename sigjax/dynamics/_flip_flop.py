@@ -12,7 +12,7 @@ from sigjax.functional import logit, sigmoid
 from . import _mutual_inhibition as pair
 from ._bisection import bisect
 from ._equilibria import Equilibria, eigenvalues
-from ._parameters import broadcast, model, require_sign
+from ._parameters import broadcast, model, require_numbers, require_sign
 
 
 @model
@@ -52,6 +52,7 @@ class FlipFlop:
     gain: Any = 1.0
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         require_sign(self, "weight", "gain")
 
     def vector_field(self, t: Any, state: Array, args: Any = None) -> Array:

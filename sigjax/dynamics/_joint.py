@@ -9,7 +9,7 @@ from jax import Array
 from sigjax.functional import log_cosh, sigmoid, softplus
 
 from ._equilibria import Equilibria, eigenvalues
-from ._parameters import broadcast, model, require_sign
+from ._parameters import broadcast, model, require_numbers, require_sign
 
 # Midpoints of the quarter period: error e^(-2 n s) with s = pi / (g A), the distance of the nearest
 # singularity: below rounding in float64 for g A up to 500.
@@ -50,6 +50,7 @@ class SigmoidJoint:
     gain: Any = 1.0
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         require_sign(self, "inertia", "strength", "gain")
         require_sign(self, "damping", or_zero=True)
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..functional._arguments import check_numbers
+
 T = TypeVar("T")
 
 
@@ -34,6 +36,15 @@ def model(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(cls, with_keys, rebuild, flat)
     return cls
+
+
+def require_numbers(owner: Any) -> None:
+    """Refuses parameters that are no real numbers or arrays of them.
+
+    Raises:
+      TypeError: naming the parameter.
+    """
+    check_numbers(**{field.name: getattr(owner, field.name) for field in dataclasses.fields(owner)})
 
 
 def require_sign(owner: Any, *names: str, or_zero: bool = False, negative: bool = False) -> None:

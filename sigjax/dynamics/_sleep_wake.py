@@ -12,7 +12,7 @@ from sigjax.functional import sigmoid
 from . import _mutual_inhibition as pair
 from ._bisection import bisect
 from ._equilibria import Equilibria, eigenvalues
-from ._parameters import broadcast, model, require_sign
+from ._parameters import broadcast, model, require_numbers, require_sign
 
 _SECONDS = 3600.0  # of an hour
 
@@ -74,6 +74,7 @@ class SleepWake:
     sigma: Any = 3.0
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         require_sign(self, "chi", "tau", "q_max", "sigma")
         require_sign(self, "nu_vm", "nu_mv", negative=True)
 

@@ -1,5 +1,8 @@
 """What every function of the package accepts as a real argument."""
 
+import operator
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -25,13 +28,7 @@ def jointly_floating(function: str, **values: ArrayLike) -> tuple[Array, ...]:
       ValueError: if the shapes cannot be broadcast together.
     """
     arrays = [_real(function, name, value) for name, value in values.items()]
-    try:
-        jnp.broadcast_shapes(*(array.shape for array in arrays))
-    except ValueError as error:
-        shapes = ", ".join(f"{name} {jnp.shape(value)}" for name, value in values.items())
-        raise ValueError(
-            f"sigjax.{function}: arguments must have shapes that broadcast together, got {shapes}"
-        ) from error
+    check_shapes(f"sigjax.{function}", **values)
     joint = arrays[0]
     for array in arrays[1:]:
         joint = jnp.where(True, joint, array)  # promotes dtype, weak type and shape
@@ -39,9 +36,9 @@ def jointly_floating(function: str, **values: ArrayLike) -> tuple[Array, ...]:
 
 
 def as_weak_as(x: Array, value: Array) -> Array:
-    """Returns `value`, weakly typed if `x`, of its shape and dtype, is: a Python scalar's result
-    must not decide the dtype of what it is combined with."""
-    return x.at[...].set(value) if x.weak_type else value
+    """Returns `value`, weakly typed if `x`, of its dtype, is: a Python scalar's result must not
+    decide the dtype of what it is combined with."""
+    return jnp.zeros_like(x, shape=value.shape).at[...].set(value) if x.weak_type else value
 
 
 def _real(function: str, argument: str, value: ArrayLike) -> Array:
@@ -50,16 +47,60 @@ def _real(function: str, argument: str, value: ArrayLike) -> Array:
             f"sigjax.{function}: argument '{argument}' must be a real number or array, "
             f"got {type(value).__name__}"
         )
-    x = jnp.asarray(value)
+    # Before jnp sees it: NumPy's arrays of strings and objects are refused there without a name.
+    dtype = getattr(value, "dtype", None) or jnp.asarray(value).dtype
     kinds = (jnp.floating, jnp.integer, jnp.bool_)
-    if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
+    if not any(jnp.issubdtype(dtype, kind) for kind in kinds):
         raise TypeError(
-            f"sigjax.{function}: argument '{argument}' must be real, got dtype {x.dtype.name}"
+            f"sigjax.{function}: argument '{argument}' must be real, got dtype {dtype.name}"
         )
-    return x
+    return jnp.asarray(value)
 
 
 def _floating(x: Array) -> Array:
     if jnp.issubdtype(x.dtype, jnp.floating):
         return x
     return jnp.true_divide(x, True if x.dtype == jnp.bool_ else 1)  # weak types stay weak
+
+
+def check_shapes(function: str, **values: ArrayLike) -> tuple[int, ...]:
+    """The shape to which all broadcast; raises ValueError if there is none."""
+    try:
+        return jnp.broadcast_shapes(*map(jnp.shape, values.values()))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {jnp.shape(value)}" for name, value in values.items())
+        raise ValueError(
+            f"{function}: arguments must have shapes that broadcast together, got {shapes}"
+        ) from error
+
+
+def check_numbers(**values: Any) -> None:
+    """Raises TypeError for what is no real number, array of them, or list of numbers."""
+    for name, value in values.items():
+        known = value if hasattr(value, "dtype") else np.asarray(value)
+        kinds = (jnp.floating, jnp.integer, jnp.bool_)
+        if not any(jnp.issubdtype(known.dtype, kind) for kind in kinds):
+            got = f"dtype {known.dtype.name}" if hasattr(value, "dtype") else repr(value)
+            raise TypeError(f"{name} must be real numbers, got {got}")
+
+
+def check_functions(**values: Any) -> None:
+    """Raises TypeError for what cannot be called, or cannot be told from other functions."""
+    for name, value in values.items():
+        if not callable(value):
+            raise TypeError(f"{name} must be a function, got {value!r}")
+        try:
+            hash(value)
+        except TypeError as error:
+            raise TypeError(f"{name} must be hashable, since it is compiled: {error}") from error
+
+
+def check_integers(least: int = 1, **values: Any) -> None:
+    """Raises TypeError for what is no integer, and ValueError below `least`."""
+    for name, value in values.items():
+        try:
+            number = operator.index(value)
+        except TypeError as error:
+            raise TypeError(f"{name} must be an integer, got {value!r}") from error
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")

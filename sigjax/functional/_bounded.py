@@ -74,8 +74,9 @@ def bounded_sigmoid(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
       >>> print(sigjax.bounded_sigmoid(0.0, -1.0, 3.0), sigjax.bounded_sigmoid(99.0, -1.0, 3.0))
       1.0 3.0
     """
+    arguments = jointly_floating("bounded_sigmoid", x=x, low=low, high=high)
     _check_bounds("bounded_sigmoid", low, high)
-    return round_once_joint(_value, *jointly_floating("bounded_sigmoid", x=x, low=low, high=high))
+    return round_once_joint(_value, *arguments)
 
 
 def bounded_logit(y: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
@@ -98,8 +99,9 @@ def bounded_logit(y: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
       >>> print(f"{sigjax.bounded_logit(2.0, -1.0, 3.0):.4f}")
       1.0986
     """
+    arguments = jointly_floating("bounded_logit", y=y, low=low, high=high)
     _check_bounds("bounded_logit", low, high)
-    return round_once_joint(_inverse, *jointly_floating("bounded_logit", y=y, low=low, high=high))
+    return round_once_joint(_inverse, *arguments)
 
 
 def bounded_sigmoid_log_det(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
@@ -123,6 +125,6 @@ def bounded_sigmoid_log_det(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Ar
       >>> print(f"{sigjax.bounded_sigmoid_log_det(100.0, 0.0, 1.0):.1f}")
       -100.0
     """
-    _check_bounds("bounded_sigmoid_log_det", low, high)
     arguments = jointly_floating("bounded_sigmoid_log_det", x=x, low=low, high=high)
+    _check_bounds("bounded_sigmoid_log_det", low, high)
     return round_once_joint(_log_det, *arguments)

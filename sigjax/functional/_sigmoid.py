@@ -65,6 +65,7 @@ def nth_derivative(order: int) -> Kernel:
 
 
 _sigmoid = Elementwise("sigmoid", nth_derivative)
+_sigmoid_of_any_order = Elementwise("sigmoid_derivative", nth_derivative)
 
 
 def sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
@@ -129,4 +130,4 @@ def sigmoid_derivative(x: ArrayLike, order: int = 1, *, faithful: bool = False) 
         raise ValueError(
             f"sigjax.sigmoid_derivative: argument 'order' must be at least 0, got {order}"
         )
-    return _sigmoid(x, order=order, faithful=faithful)
+    return _sigmoid_of_any_order(x, order=order, faithful=faithful)

@@ -1,5 +1,6 @@
 """What the elementwise losses share: their arguments, their mask and their sum."""
 
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from jax import Array
 from jax.experimental import checkify
 from jax.typing import ArrayLike
 
-from ..functional._arguments import as_weak_as, real_floating
+from ..functional._arguments import as_weak_as, check_shapes, real_floating
 from ..functional._precision import computed_in
 
 Axis = int | Sequence[int] | None
@@ -34,7 +35,7 @@ class Elements(NamedTuple):
         if self.kept is not None:
             loss = jnp.where(self.kept, loss, 0)
         if axis is not None:
-            loss = jnp.sum(loss, axis if isinstance(axis, int) else tuple(axis))
+            loss = jnp.sum(loss, _axes(axis))
         return as_weak_as(self.like, loss.astype(self.like.dtype))
 
 
@@ -56,19 +57,14 @@ def elements(
     z = real_floating(f"losses.{function}", "logits", logits)
     wide = computed_in(z.dtype)
     y = real_floating(f"losses.{function}", "labels", labels).astype(wide)
-    kept = None if where is None else jnp.asarray(where)
-    if kept is not None and kept.dtype != jnp.bool_:
+    if where is not None and getattr(where, "dtype", type(where)) not in (bool, jnp.bool_):
         raise TypeError(
-            f"sigjax.losses.{function}: argument 'where' must be boolean, got {kept.dtype.name}"
+            f"sigjax.losses.{function}: argument 'where' must be boolean, got "
+            f"{getattr(where, 'dtype', where)}"
         )
-    try:
-        shape = jnp.broadcast_shapes(z.shape, y.shape, () if kept is None else kept.shape)
-    except ValueError as error:
-        raise ValueError(
-            f"sigjax.losses.{function}: arguments must have shapes that broadcast together, got "
-            f"logits {z.shape}, labels {y.shape}"
-            + ("" if kept is None else f", where {kept.shape}")
-        ) from error
+    kept = None if where is None else jnp.asarray(where)
+    masks = {} if kept is None else {"where": kept}
+    shape = check_shapes(f"sigjax.losses.{function}", logits=z, labels=y, **masks)
     y = jnp.broadcast_to(y, shape)
     finite = jnp.broadcast_to(z.astype(wide), shape)
     if kept is not None:
@@ -79,6 +75,14 @@ def elements(
     return Elements(finite, y, kept, z)
 
 
+def _axes(axis: int | Sequence[int]) -> tuple[int, ...]:
+    axes = axis if isinstance(axis, Sequence) and not isinstance(axis, str) else (axis,)
+    try:
+        return tuple(operator.index(each) for each in axes)
+    except TypeError as error:
+        raise TypeError(f"axis must be an integer, or several, got {axis!r}") from error
+
+
 def parameter(function: str, name: str, value: ArrayLike, z: Array, low: float, high: float):
     """Returns a parameter in the dtype of `z`.
 
@@ -87,6 +91,7 @@ def parameter(function: str, name: str, value: ArrayLike, z: Array, low: float, 
       ValueError: if it is known before the program runs and outside [low, high].
     """
     array = real_floating(f"losses.{function}", name, value).astype(z.dtype)
+    check_shapes(f"sigjax.losses.{function}", **{"logits": z, name: array})
     if not isinstance(array, jax.core.Tracer) and not bool(
         jnp.all((array >= low) & (array <= high))
     ):

@@ -9,7 +9,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid, softplus
-from ..functional._arguments import real_floating
+from ..functional._arguments import check_integers, real_floating
 from ..functional._precision import computed_in
 
 Precision = Any
@@ -175,6 +175,8 @@ def sigmoid_pairwise_loss(
             f"sigjax.{name}: arguments 'image' and 'text' must have one shape [N, features], "
             f"got {x.shape} and {y.shape}"
         )
+    if chunk_size is not None:
+        check_integers(chunk_size=chunk_size)
     size = x.shape[0] if chunk_size is None else chunk_size
     if size < 1 or x.shape[0] % size:
         raise ValueError(

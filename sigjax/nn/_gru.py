@@ -85,8 +85,8 @@ class GRUCell(GatedCell):
       precision: of the matrix products.
       promote_dtype: gives inputs and kernels one dtype.
       rngs: for the parameters.
-      kernel_metadata, recurrent_kernel_metadata, bias_metadata: for the `nnx.Param`s, e.g.
-        their sharding.
+      kernel_metadata, recurrent_kernel_metadata, bias_metadata: of each `nnx.Param`, e.g.
+        its sharding.
 
     Example:
       >>> import jax

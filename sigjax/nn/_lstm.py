@@ -78,9 +78,9 @@ class LSTMCell(GatedCell):
       max_time: if given, the memory is kept for up to as many steps: biases of the forget gates
         are drawn by `initializers.chrono`, those of the input gates are their negatives.
       forget_bias_init: of the forget gates' biases; None for `bias_init`. Not with `max_time`.
-      gate_fn, activation_fn, kernel_init, recurrent_kernel_init, bias_init, dtype, param_dtype,
-        precision, promote_dtype, rngs, kernel_metadata, recurrent_kernel_metadata,
-        bias_metadata: as for `GRUCell`.
+      gate_fn, activation_fn, kernel_init, recurrent_kernel_init, bias_init: as for `GRUCell`.
+      dtype, param_dtype, precision, promote_dtype, rngs: as there.
+      kernel_metadata, recurrent_kernel_metadata, bias_metadata: as there.
 
     Raises:
       ValueError: if both `max_time` and `forget_bias_init` are given.

@@ -58,7 +58,7 @@ class MinGRU(nnx.RNNCellBase):
       dtype: of the matrix products; gates and state are float32 at least.
       param_dtype, precision, promote_dtype: as for `GRUCell`.
       rngs: for the parameters.
-      kernel_metadata, bias_metadata: for the `nnx.Param`s.
+      kernel_metadata, bias_metadata: of each `nnx.Param`.
 
     Example:
       >>> import jax

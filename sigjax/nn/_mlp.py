@@ -52,9 +52,10 @@ class MLP(nnx.Module):
       activation: elementwise function; the sigmoid unless given.
       norm: "batch" or "layer" normalisation before each activation, or None.
       residual: whether each layer but the first adds its inputs to its outputs.
-      kernel_init, bias_init, dtype, param_dtype, precision, rngs, kernel_metadata,
-        bias_metadata: as for `flax.nnx.Linear`, for every layer. Where metadata names the axes
-        of a kernel, the stack's first axis is not sharded.
+      kernel_init, bias_init, dtype, param_dtype, precision, rngs: as for `flax.nnx.Linear`, for
+        every layer.
+      kernel_metadata, bias_metadata: as there. Where they name the axes of a kernel, the stack's
+        first axis is not sharded.
 
     Raises:
       ValueError: if `depth` is below 1 or `norm` unknown.

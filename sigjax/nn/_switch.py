@@ -23,9 +23,9 @@ class SoftSwitch(nnx.Module):
     Args:
       in_features, out_features: of inputs and outputs.
       gate_features: 1 for one gate an example, `out_features` for one an output.
-      kernel_init, bias_init, dtype, param_dtype, precision, rngs, kernel_metadata,
-        bias_metadata: as for `flax.nnx.Linear`; a single gate takes no metadata. The blend is
-        made in float32 at least.
+      kernel_init, bias_init, dtype, param_dtype, precision, rngs: as for `flax.nnx.Linear`. The
+        blend is made in float32 at least.
+      kernel_metadata, bias_metadata: as there; a single gate takes none.
 
     Raises:
       ValueError: if `gate_features` is neither 1 nor `out_features`.
@@ -101,8 +101,9 @@ class Highway(nnx.Module):
       features: of inputs and outputs.
       activation_fn: $H(x) = \mathrm{activation}(W_H x + b_H)$.
       transform_bias: $b_T$ at first; negative, so that a new layer passes most through.
-      kernel_init, bias_init, dtype, param_dtype, precision, rngs, kernel_metadata,
-        bias_metadata: as for `flax.nnx.Linear`. The blend is made in float32 at least.
+      kernel_init, bias_init, dtype, param_dtype, precision, rngs: as for `flax.nnx.Linear`. The
+        blend is made in float32 at least.
+      kernel_metadata, bias_metadata: as there.
 
     Example:
       >>> import jax

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..functional._arguments import check_numbers
+
 
 class Scaled(NamedTuple):
     r"""An array with its magnitude kept apart: the value is `mantissa` $\cdot 2^{exponent}$.
@@ -76,6 +78,8 @@ def safe_norm(tree: Any) -> Array:
       >>> print(jnp.linalg.norm(x), safe_norm(x))
       0.0 2e-30
     """
+    for leaf in jax.tree.leaves(tree):
+        check_numbers(tree=leaf)
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(tree)]
     if not leaves:
         return jnp.zeros(())

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..functional._arguments import check_integers
 from ._norms import safe_norm
 
 
@@ -56,8 +57,7 @@ def watch(every: int = 1) -> GradientTransformation:
       >>> print(state[0].norms)
       {'w': Array(2.e-30, dtype=float32)}
     """
-    if every < 1:
-        raise ValueError(f"watch: every must be at least 1, got {every}")
+    check_integers(every=every)
 
     def init(parameters: Any) -> WatchState:
         zeros = jax.tree.map(lambda leaf: jnp.zeros_like(safe_norm(leaf)), parameters)

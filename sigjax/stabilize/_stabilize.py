@@ -67,7 +67,7 @@ def stabilize(fn: F) -> F:
       0.0000e+00 4.1399e-08
     """
     if not callable(fn):
-        raise TypeError(f"stabilize: expected a callable, got {type(fn).__name__}: {fn!r}")
+        raise TypeError(f"stabilize: fn must be a function, got {type(fn).__name__}: {fn!r}")
     owner = fn if _is_graph(fn) else getattr(fn, "__self__", None)
 
     @functools.wraps(fn)

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from ..functional._arguments import check_numbers
+
 # The sigmoid's slope is largest at 0.
 STEEPEST = 0.25
 
@@ -35,6 +37,7 @@ def sigmoid_gradient_bound(weight_norms: ArrayLike, *, steepest: float = STEEPES
       Hochreiter 1991, diploma thesis, TU München. Pascanu, Mikolov & Bengio 2013, ICML, PMLR
       28:1310-1318.
     """
+    check_numbers(weight_norms=weight_norms)
     norms = jnp.asarray(weight_norms, float)
     if norms.ndim == 0:
         raise ValueError("weight_norms must have an axis of layers, got a scalar")

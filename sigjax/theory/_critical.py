@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from ..functional._arguments import check_functions
 from ._double import in_double
 from ._gaussian import gaussian_expectation
 from ._mean_field import (
@@ -50,6 +51,7 @@ def critical_weight_std(
       >>> print(f"{critical_weight_std(jax.nn.relu):.4f}")
       1.4142
     """
+    check_functions(activation=activation)
     refuse_negative(bias_std=bias_std)
     if not 0 < bracket[0] < bracket[1]:
         raise ValueError(f"bracket must be two increasing positive numbers, got {bracket}")
@@ -114,6 +116,7 @@ def critical_line(activation: Activation, q: ArrayLike) -> CriticalPoint:
       Poole et al. 2016, NIPS 29. Pennington, Schoenholz & Ganguli 2017, NIPS 30
       (arXiv:1711.04735).
     """
+    check_functions(activation=activation)
     refuse_negative(q=q)
     return _critical_line(activation, q)
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..functional._arguments import check_functions, check_integers
+
 # The normal density at 9 is 1e-18: nothing beyond it is seen in float64.
 _REACH = 9.0
 NODES = 1 << 13
@@ -49,6 +51,8 @@ def gaussian_expectation(function: Callable[[Array], Array], *, nodes: int = NOD
       >>> print(f"{gaussian_expectation(jnp.square):.5f}")
       1.00000
     """
+    check_functions(function=function)
+    check_integers(nodes=nodes)
     z, probability = normal_nodes(nodes)
     return jnp.sum(probability * function(z), -1)
 
@@ -70,6 +74,7 @@ def hermite_coefficients(function: Callable[[Array], Array]) -> Array:
       >>> print(hermite_coefficients(jnp.square)[:4].round(4) + 0.0)
       [1.     0.     1.4142 0.    ]
     """
+    check_functions(function=function)
     polynomials, z = _weighted_hermite()
     return jnp.asarray(polynomials, float) @ function(jnp.asarray(z, float))
 

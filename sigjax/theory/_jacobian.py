@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from ..functional._arguments import check_functions, check_integers
 from ._double import in_double
 from ._gaussian import COARSE_NODES, NODES, normal_nodes
 from ._mean_field import Activation, refuse_negative, slope_of
@@ -93,7 +94,7 @@ def jacobian_moments(
       Pennington, Schoenholz & Ganguli 2017, NIPS 30 (arXiv:1711.04735), and 2018, AISTATS, PMLR
       84:1924-1932.
     """
-    _refuse(weight_std, q, depth, ensemble)
+    _refuse(activation, weight_std, q, depth, ensemble)
     return _jacobian_moments((activation, depth, ensemble), weight_std, q)
 
 
@@ -134,15 +135,17 @@ def jacobian_density(
       >>> print(jacobian_density(lambda x: x, 1.0, 1.0, jnp.array([1.0, 3.0]), depth=1).round(4))
       [0.5513 0.    ]
     """
-    _refuse(weight_std, q, depth, ensemble)
+    _refuse(activation, weight_std, q, depth, ensemble)
     refuse_negative(singular_values=singular_values)
     return _jacobian_density((activation, depth, ensemble), weight_std, q, singular_values)
 
 
-def _refuse(weight_std: ArrayLike, q: ArrayLike, depth: int, ensemble: str) -> None:
+def _refuse(
+    activation: Activation, weight_std: ArrayLike, q: ArrayLike, depth: int, ensemble: str
+) -> None:
+    check_functions(activation=activation)
     refuse_negative(weight_std=weight_std, q=q)
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
+    check_integers(depth=depth)
     if ensemble not in ENSEMBLES:
         raise ValueError(f"ensemble must be one of {ENSEMBLES}, got {ensemble!r}")
 

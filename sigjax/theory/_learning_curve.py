@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from ..functional._arguments import check_numbers, check_shapes
+
 
 def saxe_curve(
     time: ArrayLike,
@@ -36,6 +38,10 @@ def saxe_curve(
     References:
       Saxe, McClelland & Ganguli 2014, ICLR (arXiv:1312.6120), equations 7 and 8.
     """
+    given = {"time": time, "singular_value": singular_value}
+    given |= {"initial": initial, "time_constant": time_constant}
+    check_numbers(**given)
+    check_shapes("saxe_curve", **given)
     time, s, initial, tau = (
         jnp.asarray(x, float) for x in (time, singular_value, initial, time_constant)
     )
@@ -65,5 +71,6 @@ def saxe_half_time(
       >>> print(f"{saxe_half_time(2.0, 1e-6):.3f}")
       3.627
     """
+    check_numbers(singular_value=singular_value, initial=initial, time_constant=time_constant)
     s, initial, tau = (jnp.asarray(x, float) for x in (singular_value, initial, time_constant))
     return jnp.where(initial < s, tau / (2 * s) * jnp.log(s / initial - 1), jnp.nan)

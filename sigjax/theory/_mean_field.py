@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from ..functional._arguments import check_functions, check_numbers
 from ._double import in_double
 from ._gaussian import DEGREES, gaussian_expectation, hermite_coefficients
 from ._root import with_derivatives
@@ -100,6 +101,7 @@ def mean_field(
     References:
       Poole et al. 2016, NIPS 29. Schoenholz et al. 2017, ICLR (arXiv:1611.01232).
     """
+    check_functions(activation=activation)
     refuse_negative(weight_std=weight_std, bias_std=bias_std)
     return _mean_field(activation, weight_std, bias_std)
 
@@ -109,6 +111,7 @@ def refuse_negative(**arguments: ArrayLike) -> None:
     for name, value in arguments.items():
         if isinstance(value, jax.core.Tracer):
             continue
+        check_numbers(**{name: value})
         known = np.asarray(value, np.float64)
         if not (np.isfinite(known) & (known >= 0)).all():
             raise ValueError(f"{name} must be finite and not negative, got {value}")

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from ..functional._arguments import check_functions, check_integers
 from ._double import in_double
 from ._mean_field import Activation, gradient_factor, refuse_negative, variance_map
 
@@ -64,9 +65,9 @@ def gradient_profile(
     References:
       Schoenholz et al. 2017, ICLR (arXiv:1611.01232), section 4.
     """
+    check_functions(activation=activation)
     refuse_negative(weight_std=weight_std, bias_std=bias_std, input_variance=input_variance)
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
+    check_integers(depth=depth)
     return _gradient_profile((activation, depth), weight_std, bias_std, input_variance)
 
 
