@@ -66,7 +66,7 @@ def test_versions_agree():
 
 def test_extras_are_those_promised():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = {"experiments", "test", "cuda12", "cuda13", "tpu"}
+    extras = {"experiments", "test", "docs", "cuda12", "cuda13", "tpu"}
     assert set(project["optional-dependencies"]) == extras
     assert project["requires-python"] == ">=3.11"
 
