@@ -13,15 +13,19 @@ endif
 PRESET ?= quick
 FLAGS ?=
 BIN = $(VENV)/bin
+COMPILE = uv pip compile --universal --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url --quiet pyproject.toml
 STAMP = $(VENV)/.installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
-.PHONY: help figures test certify publish lock clean
+.PHONY: help figures test docs accelerator certify publish lock clean
 
 help:
 	@echo "make figures   install what is missing, run every experiment, write results/index.html"
 	@echo "make test      install what is missing, lint, check types, run every test"
+	@echo "make docs      execute the notebooks, write docs/_build/html"
+	@echo "make accelerator   accuracy, speed and gradient_depth on a GPU, within ten minutes"
 	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (40 minutes)"
 	@echo "make publish   put what finished runs measured into README.md and certificates/"
 	@echo "make lock      choose new versions for requirements.lock (needs uv)"
@@ -51,6 +55,17 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+$(VENV)/.docs: $(STAMP) docs/requirements.lock
+	$(BIN)/python -m pip install --quiet -r docs/requirements.lock
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+accelerator: $(STAMP)
+	$(BIN)/python -m experiments.accelerator $(FLAGS)
+
 certify: $(STAMP)
 	$(BIN)/python -m experiments run certify --preset paper $(FLAGS)
 
@@ -58,8 +73,8 @@ publish: $(STAMP)
 	$(BIN)/python -m experiments.publish
 
 lock:
-	uv pip compile --universal --python-version 3.11 --extra test --no-header --no-annotate \
-		--no-emit-index-url --quiet pyproject.toml -o requirements.lock
+	$(COMPILE) --extra test -o requirements.lock
+	$(COMPILE) --extra docs --constraint requirements.lock -o docs/requirements.lock
 
 clean:
-	rm -rf .venv .venv-* .cache results
+	rm -rf .venv .venv-* .cache results docs/_build

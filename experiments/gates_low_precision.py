@@ -47,13 +47,13 @@ _INPUTS, _BATCH = 8, 8  # of the sequences on which errors are measured
 class Config:
     """Sizes and times."""
 
-    times: tuple[int, ...] = (500, 1000, 4000)
+    times: tuple[int, ...] = (1000, 4000)
     """Steps to be remembered: the chrono initialiser's, and the sequences' length."""
     hidden: int = 64
     """Units of the cells whose errors are measured."""
     lengths: tuple[int, int] = (200, 50)
     """Length of the sequences of the delayed signal and of the adding problem."""
-    steps: tuple[int, int] = (120, 400)
+    steps: tuple[int, int] = (60, 160)
     """Steps of training on either."""
     trained_hidden: int = 16
     """Units of the cells that are trained."""

@@ -41,7 +41,7 @@ from experiments.depth.profile import (
     only,
     select,
 )
-from experiments.harness import Claim, sweep
+from experiments.harness import Claim, spread, sweep
 from sigjax.theory import mean_field
 
 Point = Mapping[str, Any]
@@ -60,7 +60,7 @@ class Config:
     """Layers of the networks whose activations, weights and norms are compared."""
     batch: int = 64
     """Examples per gradient."""
-    seeds: int = 4
+    seeds: int = 2
     """Independent networks per setting."""
     depths: tuple[int, ...] = (10, 100, 1000)
     """Depths at which the rate is measured; the last is drawn layer by layer."""
@@ -184,7 +184,7 @@ def measure_network(point: Point, *, key: Array) -> xr.Dataset:
         inputs=PIXELS,
         classes=CLASSES,
     )
-    norms = _all_seeds(network, weights, batch)
+    norms = spread(_reader(network), weights, batch, in_axes=(SEED_AXES, None))
     spectral = np.asarray(spectral_norm_from_below(weights.hidden), np.float64).T
     values = {
         "log10_weight_gradient": log10_magnitude(norms.weight),
@@ -207,9 +207,10 @@ def measure_network(point: Point, *, key: Array) -> xr.Dataset:
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _all_seeds(network, weights, batch):
-    return jax.vmap(functools.partial(layer_gradients, network), (SEED_AXES, None))(weights, batch)
+@functools.cache
+def _reader(network: PlainNetwork):
+    # The same function for the same network, so that all weight distributions share a program.
+    return functools.partial(layer_gradients, network)
 
 
 def _naive_log10(weights, batch) -> np.ndarray:

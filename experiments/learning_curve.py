@@ -21,7 +21,7 @@ import xarray as xr
 from jax import Array, lax
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim
+from experiments.harness import Claim, spread
 from sigjax.theory import saxe_curve, saxe_half_time
 
 LEVELS = 5
@@ -112,7 +112,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             "random": descend(random)[:, indices],
         }
 
-    found = jax.jit(lambda keys: lax.map(run, keys))(jax.random.split(key, config.seeds))
+    found = spread(run, jax.random.split(key, config.seeds), one_by_one=True)
     # A step is learning_rate of the time in which tau is 1.
     time = np.arange(config.steps // every) * every * config.learning_rate
     strength = np.asarray(found["strength"], np.float64)

@@ -29,7 +29,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim
+from experiments.harness import Claim, spread
 from experiments.harness.style import COLOURS
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MLP
@@ -104,7 +104,7 @@ def _train_neurons(config: Config, key: Array) -> xr.Dataset:
 
         return jax.lax.scan(step, weights, None, length=config.steps)
 
-    weights, losses = jax.jit(jax.vmap(train))(jax.random.normal(key, (16, 3)), targets)
+    weights, losses = spread(train, jax.random.normal(key, (16, 3)), targets)
     logits = jnp.einsum("ci,fi->fc", corners, weights[:, :2]) + weights[:, 2:]
     # Both ends of training are kept, and a few hundred steps between, evenly on a log axis.
     shown = np.unique(np.geomspace(1, config.steps, 300).astype(int)) - 1
@@ -154,7 +154,7 @@ def _train_network(config: Config, key: Array) -> xr.Dataset:
         (parameters, _), losses = jax.lax.scan(step, state, None, length=config.network_steps)
         return losses, logits(parameters, _plane())
 
-    losses, surface = jax.jit(jax.vmap(train))(jax.random.split(key, config.starts))
+    losses, surface = spread(train, jax.random.split(key, config.starts))
     axis = np.linspace(-0.5, 1.5, _GRID)
     shown = np.unique(np.geomspace(1, config.network_steps, 300).astype(int)) - 1
     return xr.Dataset(

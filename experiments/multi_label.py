@@ -15,6 +15,7 @@ them.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim
+from experiments.harness import Claim, spread
 from experiments.harness.style import COLOURS
 from experiments.probability.data import several_labels
 from sigjax.losses import sigmoid_binary_cross_entropy
@@ -123,7 +124,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         return _probabilities(head, nnx.merge(graph, weights)(examples))
 
     keys = jax.random.split(for_training, config.seeds)
-    found = [jax.jit(jax.vmap(lambda key, head=head: train(head, key)))(keys) for head in HEADS]
+    found = [spread(functools.partial(train, head), keys) for head in HEADS]
     return xr.Dataset(
         {
             "probability": (

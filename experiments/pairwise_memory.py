@@ -29,6 +29,7 @@ from sigjax.losses import sigmoid_pairwise_loss
 
 # The memory bar is for this many pairs; counting it does not need it.
 PAIRS, SHARE = 16_384, 1 / 8
+TIMED = True
 _WHOLE = 0  # the "chunk" of the whole loss
 
 

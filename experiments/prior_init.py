@@ -27,7 +27,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.depth.data import CLASSES, PIXELS, digits
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, gather, spread, sweep
 from sigjax.initializers import prior_bias
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MultiLabelHead
@@ -124,13 +124,11 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
         updates, moments = optimizer.update(gradient, moments, parameters)
         return (optax.apply_updates(parameters, updates), moments), before
 
-    @jax.jit
-    @jax.vmap
     def run(parameters, key):
         keys = jax.random.split(key, config.steps)
         return jax.lax.scan(advance, (parameters, optimizer.init(parameters)), keys)[1]
 
-    losses = run(parameters, jax.random.split(for_batches, config.seeds))
+    losses = spread(run, parameters, jax.random.split(for_batches, config.seeds))
     entropy = -np.mean(frequency * np.log(frequency) + (1 - frequency) * np.log1p(-frequency))
     return xr.Dataset(
         {

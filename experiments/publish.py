@@ -32,7 +32,7 @@ class Options:
     """Folder that holds the results."""
 
 
-def _newest(results: Path, name: str, preset: str = "*") -> Path | None:
+def newest(results: Path, name: str, preset: str = "*") -> Path | None:
     """The folder of the newest finished run of an experiment."""
     found = results.glob(f"{name}/{preset}-*/provenance.json")
     dated = [(json.loads(path.read_text())["utc"], path.parent) for path in found]
@@ -75,19 +75,19 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
     written = []
     page = (root / "README.md").read_text()
     for name in ("accuracy", "speed", "certify"):
-        folder = _newest(results, name, "paper" if name == "certify" else "*")
+        folder = newest(results, name, "paper" if name == "certify" else "*")
         if folder is not None:
             page = _put(page, name, (folder / "table.md").read_text())
             written.append(f"README.md: {name} from {folder}")
     storage.write_bytes(root / "README.md", page.encode())
-    full = _newest(results, "certify", "paper")
+    full = newest(results, "certify", "paper")
     if full is not None:
         content = certificate(full)
         path = root / "certificates" / f"float32-{content['backend']}.json"
         path.parent.mkdir(exist_ok=True)
         storage.write_bytes(path, f"{json.dumps(content, indent=2)}\n".encode())
         written.append(f"{path.name} from {full}")
-    depth = _newest(results, "gradient_depth")
+    depth = newest(results, "gradient_depth")
     if depth is not None:
         (root / "docs").mkdir(exist_ok=True)
         shutil.copyfile(depth / "figure.png", root / "docs" / "gradient_depth.png")

@@ -31,7 +31,7 @@ from experiments.depth import data as images
 from experiments.depth.data import Batch
 from experiments.depth.network import cross_entropy
 from experiments.depth.shapeset import shapes
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, gather, spread, sweep
 
 # Activation and number of hidden layers of the networks that are trained.
 TRAINED = (("sigmoid", 4), ("sigmoid", 5), ("tanh", 5), ("softsign", 5))
@@ -60,7 +60,7 @@ class Config:
     """shapes are drawn for every example."""
     width: int = 200
     """Units of a hidden layer in training."""
-    steps: int = 8_000
+    steps: int = 3_000
     """Of stochastic gradient descent."""
     batch: int = 10
     """Examples in a step, as in the paper."""
@@ -75,7 +75,7 @@ class Config:
 
     @classmethod
     def quick(cls) -> "Config":
-        """Width 200, 8,000 steps."""
+        """Width 200, 3,000 steps."""
         return cls()
 
     @classmethod
@@ -169,7 +169,6 @@ def _draw(point: Any, config: Config, key: Array) -> xr.Dataset:
     """tanh on N(0, 1) inputs: standard deviations of what goes up and what comes down."""
     depth, width = 5, config.initial_width
 
-    @jax.jit
     def one(key: Array) -> tuple[Array, Array, Array]:
         for_weights, for_inputs, for_top = jax.random.split(key, 3)
         parameters = start(for_weights, [width] * (depth + 1), point["weights"])
@@ -193,8 +192,8 @@ def _draw(point: Any, config: Config, key: Array) -> xr.Dataset:
             jnp.stack(kernels[::-1]),
         )
 
-    drawn = [one(k) for k in jax.random.split(key, config.draws)]
-    up, down, kernels = (np.mean([np.asarray(d[i]) for d in drawn], 0) for i in range(3))
+    drawn = spread(one, jax.random.split(key, config.draws), one_by_one=True)
+    up, down, kernels = (part.mean(axis=0) for part in drawn)
     return xr.Dataset(
         {
             "activation_std": ("initial_layer", up.astype(np.float64)),

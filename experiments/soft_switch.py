@@ -24,7 +24,7 @@ from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim
+from experiments.harness import Claim, spread
 from sigjax.nn import SoftSwitch
 
 # Slope and intercept below and above the switching point.
@@ -84,8 +84,6 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         blend, gate = nnx.merge(graph, parameters)(x[:, None], return_gates=True)
         return blend[:, 0], gate[:, 0]
 
-    @jax.jit
-    @jax.vmap
     def run(parameters, key: Array):
         for_inputs, for_noise = jax.random.split(key)
         x = jax.random.uniform(for_inputs, (config.examples,), minval=-_REACH, maxval=_REACH)
@@ -107,7 +105,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         line: Any = jnp.polyfit(x, y, 1)
         return losses, right, blend, gate, jnp.polyval(line, grid)
 
-    losses, right, blend, gate, line = run(parameters, jax.random.split(key, config.seeds))
+    losses, right, blend, gate, line = spread(run, parameters, jax.random.split(key, config.seeds))
     dataset = xr.Dataset(
         {
             "loss": (("seed", "step"), np.asarray(losses, np.float64)),

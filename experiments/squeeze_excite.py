@@ -45,7 +45,7 @@ class Config:
     """Reductions r to compare; a network without gates is added."""
     drawn_reduction: int = 4
     """The one whose gates are drawn."""
-    steps: int = 150
+    steps: int = 70
     """Steps of training."""
     batch: int = 64
     """Images a step."""

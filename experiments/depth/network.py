@@ -22,7 +22,7 @@ class Weights(NamedTuple):
 
     Attributes:
       input: `[inputs, width]`, layer 1.
-      hidden: `[depth - 1, width, width]`, layers 2 to depth.
+      hidden: `[depth - 1, width, width]`, layers 2 to depth; or their keys, `[depth - 1]`.
       readout: `[width, classes]`.
     """
 
@@ -118,7 +118,12 @@ def _draw(kernel: Initializer, key: Array, seeds: int, shape: tuple[int, int]) -
     return jax.vmap(lambda key: kernel(key, shape, jnp.float32))(keys)
 
 
-def layer_gradients(network: PlainNetwork, weights: Weights, batch: Batch) -> LayerGradients:
+def layer_gradients(
+    network: PlainNetwork,
+    weights: Weights,
+    batch: Batch,
+    draw: Callable[[Array], Array] | None = None,
+) -> LayerGradients:
     r"""Norm of the gradient at every layer, at any depth, without underflow.
 
     The cotangent travels backwards as a mantissa whose largest element is near 1, with its
@@ -129,6 +134,9 @@ def layer_gradients(network: PlainNetwork, weights: Weights, batch: Batch) -> La
       network: the architecture.
       weights: its kernels.
       batch: inputs and labels.
+      draw: if given, `weights.hidden` holds a key for each layer, and this makes the kernel of
+        one. Kernels are drawn again on the way back, and only the signals of all layers are
+        kept, `[depth, batch, width]`: no more of the memory depends on the depth.
 
     Returns:
       `LayerGradients`. A mantissa of 0 is a gradient that is 0 in exact arithmetic, or of a
@@ -136,15 +144,19 @@ def layer_gradients(network: PlainNetwork, weights: Weights, batch: Batch) -> La
       sigmoid with all pre-activations beyond 87.
     """
 
-    def forward(h: Array, kernel: Array) -> tuple[Array, tuple[Array, Callable]]:
+    def forward(h: Array, hidden: Array) -> tuple[Array, tuple[Array, Callable | None]]:
         # The pullback is a pytree: scan stacks its residuals, phi'(z) and no more.
+        kernel = hidden if draw is None else draw(hidden)
         following, pullback = jax.vjp(network.transfer, h @ kernel, h)
-        return following, (h, pullback)
+        return following, (h, pullback if draw is None else None)
 
     def backward(
-        upper: Scaled, layer: tuple[Array, Array, Callable]
+        upper: Scaled, layer: tuple[Array, Array, Callable | None]
     ) -> tuple[Scaled, LayerGradients]:
-        kernel, h, pullback = layer
+        hidden, h, pullback = layer
+        kernel = hidden if draw is None else draw(hidden)
+        if pullback is None:
+            _, pullback = jax.vjp(network.transfer, h @ kernel, h)
         at_z, at_skip = pullback(upper.mantissa)
         delta = normalized(at_z)
         norms = _layer_norms(h, delta, upper.exponent)

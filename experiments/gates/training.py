@@ -1,6 +1,5 @@
 """Trains many seeds of a recurrent network at once."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +9,8 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array
+
+from experiments.harness import spread
 
 from .tasks import Task
 
@@ -79,13 +80,11 @@ def train(
         updates, moments = optimizer.update(gradient, moments, parameters)
         return (optax.apply_updates(parameters, updates), moments), (loss, right)
 
-    @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, 0, 0))
     def run(parameters, draw, test):
         state = parameters, optimizer.init(parameters)
         (parameters, _), (loss, right) = jax.lax.scan(advance, state, jax.random.split(draw, steps))
         _, tested = evaluate(parameters, *task.draw(test, _TESTED, length))
         return loss, right, tested
 
-    found = run(parameters, jax.random.split(draws, seeds), jax.random.split(tests, seeds))
+    found = spread(run, parameters, jax.random.split(draws, seeds), jax.random.split(tests, seeds))
     return Trained(*(np.asarray(part, np.float64) for part in found))

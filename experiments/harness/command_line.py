@@ -2,10 +2,10 @@
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,8 @@ import tyro
 
 from . import devices, experiment
 from .claims import Claim
+from .figures import default_jobs, outcomes
+from .processes import Processes
 from .refusal import Refusal
 from .report import write_report
 from .runner import Run, measure_share, run
@@ -42,6 +44,18 @@ class Common:
     """Exit with status 1 if a claim fails."""
     shard: str | None = None
     """I/N: measure only every Nth point, from the Ith on, beside other shards; then merge."""
+    job: Processes = dataclasses.field(default_factory=Processes)
+    """Many processes that compute as one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FiguresOptions:
+    """Options of `figures`."""
+
+    common: Common = dataclasses.field(default_factory=Common)
+    """As for `run`."""
+    jobs: int | None = None
+    """Experiments at a time; by default 2 on a CPU, else 1. What measures time runs alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +71,8 @@ def main(argv: Sequence[str], package: str = "experiments") -> int:
 
     Returns:
       The exit status: 0; 1 if a claim failed; 2 if the request could not be carried out; 130
-      if it was interrupted.
+      if it was interrupted. If one of several processes that compute as one dies, the others
+      end with 3, or are ended by JAX, within `processes.SECONDS_TO_DEATH` and ten seconds more.
     """
     _keep_compiled_programs()
     try:
@@ -68,6 +83,17 @@ def main(argv: Sequence[str], package: str = "experiments") -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last point", file=sys.stderr)
         return 130
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).partition("\n")[0]
+        print(
+            f"error: the {jax.process_count()} processes lost each other, most likely because one "
+            f"died ({reason}); the same command goes on from the last point",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(3)  # an orderly end would wait for the dead
 
 
 def _keep_compiled_programs() -> None:
@@ -133,9 +159,14 @@ def _one(argv: list[str], package: str, command: str) -> int:
         prog=f"python -m experiments {command} {name}",
         description=module.__doc__,
     )
-    devices.choose(parsed.common.device)
+    _prepare(parsed.common)
     claims = _carry_out(module, parsed.config, parsed.common, merge=command == "merge")
     return _status(claims, parsed.common)
+
+
+def _prepare(common: Common) -> None:
+    common.job.join()
+    devices.choose(common.device)
 
 
 def _preset_config(module: experiment.Experiment, flags: list[str]) -> Any:
@@ -156,7 +187,9 @@ def _carry_out(
     if common.shard is not None:
         if merge or common.force:
             raise Refusal("--shard goes with neither merge nor --force")
-        print(f"{request.name}: {measure_share(request, Share.parse(common.shard))}", flush=True)
+        told = measure_share(request, Share.parse(common.shard))
+        if jax.process_index() == 0:
+            print(f"{request.name}: {told}", flush=True)
         return []
     claims = run(request, force=common.force, merge=merge)
     if jax.process_index() == 0:
@@ -173,22 +206,24 @@ def _status(claims: list[Claim], common: Common) -> int:
 
 
 def _figures(argv: list[str], package: str) -> int:
-    common = tyro.cli(Common, args=argv, prog="python -m experiments figures")
-    devices.choose(common.device)
+    options = tyro.cli(
+        tyro.conf.OmitArgPrefixes[FiguresOptions], args=argv, prog="python -m experiments figures"
+    )
+    common = options.common
+    _prepare(common)
+    jobs = default_jobs() if options.jobs is None else options.jobs
+    if jobs < 1:
+        raise Refusal(f"--jobs must be at least 1, got {jobs}")
     claims: list[Claim] = []
     broken: list[str] = []
-    for name in experiment.names(package):
-        module = experiment.load(package, name)
-        if not getattr(module, "FIGURES", True):
-            continue
-        config = module.Config.paper() if common.preset == "paper" else module.Config.quick()
-        try:
-            claims += _carry_out(module, config, common)
-        except Refusal:
-            raise
-        except Exception:  # one broken experiment must not cost the others' figures
-            traceback.print_exc()
-            broken.append(name)
+    task = functools.partial(_one_of_the_figures, package=package, common=common)
+    prepare = functools.partial(devices.choose, common.device)
+    for outcome in outcomes(package, task, jobs, prepare):
+        print(outcome.printed, end="", flush=True)
+        claims += outcome.claims
+        if outcome.trace:
+            print(outcome.trace, file=sys.stderr)
+            broken.append(outcome.name)
     if jax.process_index() == 0:
         print(f"report: {write_report(common.results)}")
         verdicts = [claim.verdict for claim in claims]
@@ -196,6 +231,13 @@ def _figures(argv: list[str], package: str) -> int:
     if broken:
         raise Refusal(f"these experiments broke off: {', '.join(broken)}")
     return _status(claims, common)
+
+
+def _one_of_the_figures(name: str, *, package: str, common: Common) -> list[Claim]:
+    _keep_compiled_programs()
+    module = experiment.load(package, name)
+    config = module.Config.paper() if common.preset == "paper" else module.Config.quick()
+    return _carry_out(module, config, common)
 
 
 def _report(argv: list[str], package: str) -> int:

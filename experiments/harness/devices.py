@@ -1,8 +1,6 @@
-"""Which devices compute, and how seeds are spread over them."""
+"""Which devices compute."""
 
 import jax
-from jax import Array
-from jax.sharding import NamedSharding, PartitionSpec
 
 from .refusal import Refusal
 
@@ -21,12 +19,3 @@ def choose(device: str | None) -> None:
         jax.devices()
     except RuntimeError as error:
         raise Refusal(f"--device {device}: JAX finds no such device here ({error})") from error
-
-
-def shard_seeds(keys: Array) -> Array:
-    """Spreads the leading axis over all devices, if they divide it."""
-    count = jax.device_count()
-    if count == 1 or keys.shape[0] % count:
-        return keys
-    mesh = jax.make_mesh((count,), ("seed",))
-    return jax.device_put(keys, NamedSharding(mesh, PartitionSpec("seed")))

@@ -21,8 +21,8 @@ class Experiment(Protocol):
     """A module: one file, read from top to bottom.
 
     Its `Config` is a frozen dataclass with the class methods `quick` and `paper`. A module that
-    sets `FIGURES = False` is left out of `figures`; one that defines `table(dataset) -> str`, in
-    Markdown, has that printed and saved too.
+    sets `TIMED = True` measures time, and `figures` runs nothing beside it; one that defines
+    `table(dataset) -> str`, in Markdown, has that printed and saved too.
     """
 
     __name__: str

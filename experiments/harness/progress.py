@@ -1,5 +1,6 @@
 """How far a sweep has come: a bar on a terminal, plain lines elsewhere, on one process only."""
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """Yields the items and tells on standard error how many are done."""
     if jax.process_index() != 0:
         yield from items
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and multiprocessing.parent_process() is None:
         yield from tqdm(items, total=total, desc=what, unit="point", leave=False)
     else:
         yield from _lines(items, total, what)

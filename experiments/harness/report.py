@@ -7,6 +7,8 @@ from typing import Any
 
 from . import storage
 
+Rows = list[dict[str, Any]]
+
 _STYLE = """
 :root { color-scheme: light dark; --edge: #8884; --good: #1a7f37; --bad: #cf222e; }
 @media (prefers-color-scheme: dark) { :root { --good: #4ac26b; --bad: #ff7b72; } }
@@ -17,6 +19,7 @@ img { background: white; height: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .875rem; width: 100%; }
 th, td { border-bottom: 1px solid var(--edge); padding: .25rem .5rem; text-align: left; }
 td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
+nav ul { columns: 16rem; list-style: none; padding: 0; }
 .holds { color: var(--good); font-weight: 600; }
 .fails { color: var(--bad); font-weight: 700; }
 """
@@ -24,8 +27,9 @@ td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: 
 
 def write_report(results: Path) -> Path:
     """Writes `index.html` over the newest run of each experiment and preset; returns its path."""
-    sections = [_section(results, folder, record) for folder, record in _newest(results)]
-    body = "\n".join(sections) or "<p>No finished run was found.</p>"
+    runs = [(folder, record, _claims(folder)) for folder, record in _newest(results)]
+    sections = [_section(results, folder, record, rows) for folder, record, rows in runs]
+    body = "\n".join([_contents(runs), *sections]) if runs else "<p>No finished run was found.</p>"
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -50,11 +54,37 @@ def _newest(results: Path) -> list[tuple[Path, dict[str, Any]]]:
     return [newest[key] for key in sorted(newest)]
 
 
-def _section(results: Path, folder: Path, record: dict[str, Any]) -> str:
+def _claims(folder: Path) -> Rows | None:
+    try:
+        return json.loads((folder / "claims.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _anchor(record: dict[str, Any]) -> str:
+    return html.escape(f"{record['experiment']}-{record['preset']}", quote=True)
+
+
+def _contents(runs: list[tuple[Path, dict[str, Any], Rows | None]]) -> str:
+    """Where to find what, and how many claims hold of each and of all."""
+    verdicts = [row["verdict"] for _, _, rows in runs for row in rows or []]
+    items = []
+    for _, record, rows in runs:
+        found = [row["verdict"] for row in rows or []]
+        failing = found.count("fails")
+        mark = f'<span class="fails">{failing} fail</span>' if failing else ""
+        title = f'<a href="#{_anchor(record)}">{html.escape(record["experiment"])}</a>'
+        items.append(f"<li>{title} {mark or found.count('holds') or ''}</li>")
+    return (
+        f"<p>{verdicts.count('holds')} claims hold, {verdicts.count('fails')} fail, "
+        f"{verdicts.count(None)} are reported for information.</p>\n"
+        f"<nav><ul>\n{chr(10).join(items)}\n</ul></nav>"
+    )
+
+
+def _section(results: Path, folder: Path, record: dict[str, Any], rows: Rows | None) -> str:
     where = html.escape(folder.relative_to(results).as_posix(), quote=True)
     title = f"{record['experiment']} ({record['preset']}, seed {record['seed']})"
-    claims = folder / "claims.json"
-    rows = json.loads(claims.read_text()) if claims.exists() else []
     versions = record["versions"]
     has_table = (folder / "table.md").exists()
     table = f'<a href="{where}/table.md">table</a>, ' if has_table else ""
@@ -64,8 +94,8 @@ def _section(results: Path, folder: Path, record: dict[str, Any]) -> str:
         f"{' with changes' if record['dirty'] else ''}"
     )
     return (
-        f'<section id="{html.escape(record["experiment"], quote=True)}">\n'
-        f"<h2>{html.escape(title)}</h2>\n"
+        f'<section id="{_anchor(record)}">\n<h2>{html.escape(title)}</h2>\n'
+        f"<p>{html.escape(record.get('summary', ''))}</p>\n"
         f'<a href="{where}/figure.pdf"><img src="{where}/figure.png" '
         f'alt="Figure of {html.escape(title, quote=True)}"></a>\n'
         f"{_table(rows)}\n<p><small>{html.escape(origin)}. "
@@ -75,7 +105,9 @@ def _section(results: Path, folder: Path, record: dict[str, Any]) -> str:
     )
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: Rows | None) -> str:
+    if rows is None:
+        return "<p>claims.json is damaged or missing; run the experiment to have it made again.</p>"
     if not rows:
         return "<p>No claims.</p>"
     lines = [_row(row) for row in rows]

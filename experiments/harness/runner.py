@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -10,7 +9,6 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,9 @@ from matplotlib import pyplot as plt
 
 from . import storage
 from .claims import Claim
-from .experiment import Experiment
+from .experiment import Experiment, summary
+from .locks import SHARD_LOCK, locked
+from .processes import first
 from .provenance import provenance
 from .refusal import Refusal
 from .style import style
@@ -35,8 +35,6 @@ _FILES = {
     "provenance.json",
     ".lock",
 }
-
-_SHARD_LOCK = ".lock-shard-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +69,12 @@ def measure_share(request: Run, share: Share) -> str:
     Raises:
       Refusal: as `run`.
     """
-    folder = _made(request.folder)
     if not hasattr(request.experiment, "sweep"):
         return "has no points to share out: merge measures it"
-    with _locked(folder, share):
-        _refuse_foreign(folder)
-        if _finished(folder) is not None:
+    with contextlib.ExitStack() as held:
+        if first(lambda: _open(request, held, share)) is not None:
             return "measured before"
-        with saving_points(PointStore(folder / "points", request.name, share)):
+        with saving_points(PointStore(request.folder / "points", request.name, share)):
             try:
                 request.experiment.measure(request.config, jax.random.key(request.seed))
             except PointsMissing as unfinished:
@@ -102,37 +98,34 @@ def run(request: Run, *, force: bool = False, merge: bool = False) -> list[Claim
     Raises:
       Refusal: if the folder cannot be written, is in use, or holds what is not this run's.
     """
-    folder = _made(request.folder)
-    with _locked(folder):
-        if force:
-            _clear(folder)
-        _refuse_foreign(folder)
-        record = _finished(folder)
-        if record is None:
-            dataset = _measure(request, NOTHING if merge else EVERYTHING)
-        else:
-            print(f"{request.name}: measured {record['utc']}; --force measures again")
-            dataset = storage.from_bytes((folder / "data.nc").read_bytes())
+    with contextlib.ExitStack() as held:
+        content = first(lambda: _open(request, held, EVERYTHING, force=force))
+        if content is None:
+            content = _measure(request, NOTHING if merge else EVERYTHING)
+        dataset = storage.from_bytes(content)
         claims = request.experiment.claims(dataset)
-        if jax.process_index() == 0:
-            rows = [_json_safe(claim.to_json()) for claim in claims]
-            _write_json(folder / "claims.json", rows)
-            if hasattr(request.experiment, "table"):
-                text = request.experiment.table(dataset)
-                storage.write_bytes(folder / "table.md", f"{text}\n".encode())
-            _draw(request, dataset)
+        first(lambda: _show(request, dataset, claims))
         return claims
 
 
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"cannot make the folder {folder}: {error.strerror}") from error
-    return folder
+def _open(
+    request: Run, held: contextlib.ExitStack, share: Share, *, force: bool = False
+) -> bytes | None:
+    """Locks the folder until `held` is closed, and gives the data of a finished run."""
+    folder = request.folder
+    storage.make_folder(folder)
+    held.enter_context(locked(folder, share))
+    if force:
+        _clear(folder)
+    _refuse_foreign(folder)
+    record = _finished(folder)
+    if record is None:
+        return None
+    print(f"{request.name}: measured {record['utc']}; --force measures again")
+    return (folder / "data.nc").read_bytes()
 
 
-def _measure(request: Run, share: Share) -> xr.Dataset:
+def _measure(request: Run, share: Share) -> bytes:
     folder = request.folder
     begun = time.monotonic()
     store = PointStore(folder / "points", request.name, share)
@@ -145,26 +138,43 @@ def _measure(request: Run, share: Share) -> xr.Dataset:
             f"{folder}: run the shards that were to measure them (again), then merge"
         ) from unfinished
     content = storage.to_bytes(dataset)
-    if jax.process_index() == 0:
-        storage.write_bytes(folder / "data.nc", content)
-        record = provenance() | {
-            "experiment": request.name,
-            "preset": request.preset,
-            "seed": request.seed,
-            "config": dataclasses.asdict(request.config),
-            "command": ["python", "-m", "experiments", *sys.argv[1:]],
-            "seconds": round(time.monotonic() - begun, 1),
-            "data_sha256": storage.digest(content),
-        }
-        # Last: a folder with this file has everything, and the points are not needed any more.
-        _write_json(folder / "provenance.json", record)
-        shutil.rmtree(folder / "points")
-    return storage.from_bytes(content)
+    seconds = round(time.monotonic() - begun, 1)
+    return first(lambda: _keep(request, content, seconds))
+
+
+def _keep(request: Run, content: bytes, seconds: float) -> bytes:
+    folder = request.folder
+    storage.write_bytes(folder / "data.nc", content)
+    record = provenance() | {
+        "experiment": request.name,
+        "summary": summary(request.experiment),
+        "preset": request.preset,
+        "seed": request.seed,
+        "config": dataclasses.asdict(request.config),
+        "command": ["python", "-m", "experiments", *sys.argv[1:]],
+        "seconds": seconds,
+        "data_sha256": storage.digest(content),
+    }
+    # Last: a folder with this file has everything, and the points are not needed any more.
+    _write_json(folder / "provenance.json", record | {"record_sha256": _seal(record)})
+    shutil.rmtree(folder / "points")
+    return content
+
+
+def _show(request: Run, dataset: xr.Dataset, claims: list[Claim]) -> None:
+    folder = request.folder
+    _write_json(folder / "claims.json", [_json_safe(claim.to_json()) for claim in claims])
+    if hasattr(request.experiment, "table"):
+        text = request.experiment.table(dataset)
+        storage.write_bytes(folder / "table.md", f"{text}\n".encode())
+    _draw(request, dataset)
 
 
 def _draw(request: Run, dataset: xr.Dataset) -> None:
     with plt.rc_context(style()):
         figure = request.experiment.plot(dataset)
+        figure.draw_without_rendering()  # lays it out once for both files
+        figure.set_layout_engine("none")
         for kind, options in (("png", {"dpi": 150}), ("pdf", {"metadata": {"CreationDate": None}})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, **options)
@@ -192,20 +202,27 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     again = "--force measures anew"
     try:
         record = json.loads(path.read_text())
-        expected = record["data_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        seal, expected = record.pop("record_sha256"), record["data_sha256"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refusal(f"{path} is damaged; {again}") from error
+    if seal != _seal(record):
+        raise Refusal(f"{path} is damaged: it is not what the run wrote; {again}")
     data = folder / "data.nc"
     if not data.exists() or storage.digest(data.read_bytes()) != expected:
         raise Refusal(f"{data} is damaged: it is not what the run recorded; {again}")
     return record
 
 
+def _seal(record: dict[str, Any]) -> str:
+    """A digest of all that a record says, so that a flipped bit of it is found."""
+    return storage.digest(json.dumps(record, sort_keys=True, default=str).encode())
+
+
 def _refuse_foreign(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(storage.TEMPORARY):
             path.unlink(missing_ok=True)  # left by a run that was killed while writing
-        elif path.name not in _FILES | {"points"} and not path.name.startswith(_SHARD_LOCK):
+        elif path.name not in _FILES | {"points"} and not path.name.startswith(SHARD_LOCK):
             raise Refusal(f"{path} is not a file of this run; move it away and run again")
 
 
@@ -213,33 +230,3 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder / "points", ignore_errors=True)
     for name in _FILES - {".lock"}:
         (folder / name).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, share: Share = EVERYTHING) -> Iterator[None]:
-    """One run at a time in a folder, or one of each share; locks die with their process."""
-    if jax.process_index() != 0:
-        yield
-        return
-    with contextlib.ExitStack() as held:
-        if share == EVERYTHING:
-            held.enter_context(_lock(folder / ".lock", fcntl.LOCK_EX))
-        else:
-            held.enter_context(_lock(folder / ".lock", fcntl.LOCK_SH))
-            name = f"{_SHARD_LOCK}{share.index}-of-{share.count}"
-            held.enter_context(_lock(folder / name, fcntl.LOCK_EX))
-        yield
-
-
-@contextlib.contextmanager
-def _lock(path: Path, kind: int) -> Iterator[None]:
-    try:
-        file = path.open("w")
-    except OSError as error:
-        raise Refusal(f"cannot write in {path.parent}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Refusal(f"another run is at work in {path.parent}") from error
-        yield

@@ -14,6 +14,18 @@ from .refusal import Refusal
 TEMPORARY = ".writing-"
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it, unless it is there.
+
+    Raises:
+      Refusal: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes beside `path`, forces it to the disk, then renames: no reader sees a half file."""
     try:

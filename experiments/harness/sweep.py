@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -10,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import xarray as xr
 
 from . import storage
+from .processes import first
 from .progress import progress
 from .refusal import Refusal
 
@@ -77,14 +78,14 @@ class PointStore:
         self._label = label
         self._share = share
         self._count = 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refusal(f"cannot make the folder {folder}: {error.strerror}") from error
-        for path in sorted(folder.iterdir()):
+        first(self._prepare)
+
+    def _prepare(self) -> None:
+        storage.make_folder(self._folder)
+        for path in sorted(self._folder.iterdir()):
             if not path.name.startswith(storage.TEMPORARY):
                 self._check(path)
-            elif share.count == 1:
+            elif self._share.count == 1:
                 path.unlink()  # left by a run that was killed while writing
 
     @staticmethod
@@ -109,21 +110,26 @@ class PointStore:
         found = []
         for position, point in enumerate(progress(points, len(points), self._label)):
             stem = self._next_name(point)
-            saved = sorted(self._folder.glob(f"{stem}-*.nc"))
-            if saved:
-                content = saved[0].read_bytes()
-            elif self._share.owns(position):
-                content = storage.to_bytes(measure_point(point))
-                if jax.process_index() == 0:
-                    name = f"{stem}-{storage.digest(content)}.nc"
-                    storage.write_bytes(self._folder / name, content)
-            else:
-                continue
+            content = first(functools.partial(self._load, stem))
+            if content is None:
+                if not self._share.owns(position):
+                    continue
+                measured = storage.to_bytes(measure_point(point))
+                content = first(functools.partial(self._save, stem, measured))
             # Read back, so that a run that was never killed computes with what a resumed one reads.
             found.append(storage.from_bytes(content))
         if len(found) < len(points):
             raise PointsMissing(len(points) - len(found), len(points))
         return found
+
+    def _load(self, stem: str) -> bytes | None:
+        saved = sorted(self._folder.glob(f"{stem}-*.nc"))
+        return saved[0].read_bytes() if saved else None
+
+    def _save(self, stem: str, content: bytes) -> bytes:
+        name = f"{stem}-{storage.digest(content)}.nc"
+        storage.write_bytes(self._folder / name, content)
+        return content
 
     def _next_name(self, point: Point) -> str:
         identity = json.dumps(dict(point), sort_keys=True).encode()

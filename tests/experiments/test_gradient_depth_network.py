@@ -162,6 +162,23 @@ def test_seeds_are_independent_of_vmap():
         )
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_weights_that_are_drawn_again_give_what_stored_ones_give(residual):
+    weights, batch = one_seed(draw()), digits(jax.random.key(1), 16)
+    keys = jax.random.split(jax.random.key(2), 4)
+
+    def kernel(key):
+        return 0.2 * jax.random.normal(key, (24, 24))
+
+    network = PlainNetwork(jnp.tanh, residual=residual)
+    stored = weights._replace(hidden=jnp.stack([kernel(key) for key in keys]))
+    again = jax.jit(functools.partial(layer_gradients, network, draw=kernel))(
+        weights._replace(hidden=keys), batch
+    )
+    for found, expected in zip(again, read(network, stored, batch), strict=True):
+        np.testing.assert_allclose(log10_magnitude(found), log10_magnitude(expected), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_gain_is_the_standard_deviation_of_the_weights(name):
     _, gain = weight_initializer(name, "tanh")

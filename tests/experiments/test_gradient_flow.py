@@ -55,7 +55,7 @@ def test_mean_field():
 @pytest.mark.parametrize("ensemble", isometry.ENSEMBLES)
 def test_weights_have_their_variance(ensemble):
     kind = isometry.Kind(np.tanh, ensemble, 1.3, 0.0)
-    weights = isometry.draw_weights(jax.random.key(0), kind, (200, 200))
+    weights = kind.weight_std * isometry.unit_weights(jax.random.key(0), kind.ensemble, (200, 200))
     np.testing.assert_allclose(np.mean(np.square(weights)) * 200, 1.69, rtol=0.02)
 
 

@@ -139,3 +139,29 @@ def test_every_experiment_of_the_project_is_listed():
     )
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert {"accuracy", "certify", "gradient_depth", "speed", "speed_depth"} <= set(names)
+
+
+@pytest.mark.parametrize("kind", ["FAIL", "TIMED"])
+def test_figures_side_by_side_are_those_of_one_at_a_time(type_in, squares, package, kind):
+    source = Path(squares.__file__).read_text()
+    more = {"TIMED": "TIMED = True\n", "FAIL": "def measure(config, key):\n    1 / 0\n"}[kind]
+    Path(squares.__file__).with_name("cubes.py").write_text(f"{source}\n\n{more}")
+    status, out, errors = type_in("figures --jobs 2 --results side")
+    assert "squares: side/squares" in out
+    if kind == "FAIL":
+        assert status == 2
+        assert "ZeroDivisionError" in errors
+        assert "these experiments broke off: cubes" in errors
+        assert "claims: 1 hold" in out
+        return
+    assert status == 0
+    assert "claims: 2 hold" in out
+    assert type_in("figures --jobs 1 --results one")[0] == 0
+    for path in Path("one").rglob("data.nc"):
+        assert path.read_bytes() == Path("side", path.relative_to("one")).read_bytes()
+
+
+def test_figures_need_a_positive_number_of_jobs(type_in):
+    status, _, errors = type_in("figures --jobs 0")
+    assert status == 2
+    assert "--jobs must be at least 1, got 0" in errors

@@ -15,11 +15,12 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.targets, self.words, self.open = [], [], []
+        self.targets, self.words, self.open, self.anchors = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.targets += [value for name, value in attrs if name in ("href", "src")]
+        self.anchors += [f"#{value}" for name, value in attrs if name == "id"]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -44,7 +45,10 @@ def test_links_lead_somewhere_and_text_is_escaped(results):
     page = Page(path.read_text())
     assert page.open == []
     assert len(page.targets) >= 5
-    assert all((path.parent / target).exists() for target in page.targets)
+    files = [target for target in page.targets if not target.startswith("#")]
+    assert all((path.parent / target).exists() for target in files)
+    assert set(page.targets) - set(files) == set(page.anchors)
+    assert any(words.startswith("1 claims hold, 0 fail, 1 are reported") for words in page.words)
     assert "3 squared <b>" in page.words
     assert "school & home" in page.words
     assert "holds" in page.words
@@ -64,3 +68,10 @@ def test_the_newest_run_of_a_preset_is_shown(results, squares):
 
 def test_a_page_without_runs(tmp_path):
     assert "No finished run was found." in Page(write_report(tmp_path).read_text()).words
+
+
+def test_claims_that_are_damaged_do_not_cost_the_page(results):
+    (claims,) = results().glob("squares/*/claims.json")
+    claims.write_text(claims.read_text()[:20])
+    page = Page(write_report(claims.parents[2]).read_text())
+    assert any("claims.json is damaged or missing" in words for words in page.words)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments.harness import runner
 from experiments.harness.command_line import main
+from experiments.harness.locks import locked
 from experiments.harness.refusal import Refusal
 from experiments.harness.sweep import EVERYTHING, Share
 
@@ -78,12 +78,12 @@ def test_an_experiment_without_points_is_left_to_merge(command, squares, package
 
 
 def test_shards_work_side_by_side_but_not_with_themselves(tmp_path):
-    with runner._locked(tmp_path, Share(1, 3)), runner._locked(tmp_path, Share(2, 3)):
+    with locked(tmp_path, Share(1, 3)), locked(tmp_path, Share(2, 3)):
         with pytest.raises(Refusal, match="another run is at work"):
-            runner._locked(tmp_path, Share(2, 3)).__enter__()
+            locked(tmp_path, Share(2, 3)).__enter__()
         with pytest.raises(Refusal, match="another run is at work"):
-            runner._locked(tmp_path, EVERYTHING).__enter__()
-    with runner._locked(tmp_path, EVERYTHING):
+            locked(tmp_path, EVERYTHING).__enter__()
+    with locked(tmp_path, EVERYTHING):
         pass
 
 

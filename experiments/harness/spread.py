@@ -1,0 +1,98 @@
+"""One function over many seeds, repeats or starts, shared out over every device there is."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+_AXIS = "seed"
+
+
+def spread(
+    function: Callable[..., Any], *arguments: Any, in_axes: Any = 0, one_by_one: bool = False
+) -> Any:
+    """`function` on every slice of its arguments, each device working on slices of its own.
+
+    The axis is sharded over a mesh of all devices of all processes. Slices never meet, so there
+    is no reduction across devices: with `one_by_one` the results are the same to the last bit
+    on any number of devices; side by side they differ by what a wider matrix product rounds
+    otherwise. An axis that the devices do not divide is filled up with copies of its last
+    slice, which are dropped again.
+
+    Args:
+      function: of one slice of each argument, to a tree of arrays.
+      arguments: trees of arrays, the same on every process.
+      in_axes: which axes are sliced, as for `jax.vmap`; trees of them made of tuples.
+      one_by_one: a device takes its slices one after the other (`lax.map`), not side by side
+        (`vmap`): for functions that fill a device by themselves. Slices leading axes only.
+
+    Returns:
+      The tree of results as NumPy arrays with the axis in front, whole on every process.
+    """
+    if one_by_one and in_axes != 0:
+        raise ValueError(f"one_by_one slices every argument's leading axis, got in_axes={in_axes}")
+    batched = _batched(function, in_axes, one_by_one)
+    devices = jax.device_count()
+    if devices == 1:
+        return jax.tree.map(np.asarray, batched(*arguments))
+    axes = jax.tree.broadcast(in_axes, arguments, is_leaf=_is_none)
+    sizes = {
+        leaf.shape[axis]
+        for leaf, axis in zip(*map(_leaves, (arguments, axes)), strict=True)
+        if axis is not None
+    }
+    if len(sizes) != 1:
+        raise ValueError(f"arguments must have one size along what is sliced, got {sorted(sizes)}")
+    (count,) = sizes
+    mesh = jax.make_mesh((devices,), (_AXIS,), (jax.sharding.AxisType.Auto,))
+    place = functools.partial(_placed, missing=-count % devices, mesh=mesh)
+    sharded = jax.shard_map(
+        batched,
+        mesh=mesh,
+        in_specs=jax.tree.map(_spec, axes, is_leaf=_is_none),
+        out_specs=PartitionSpec(_AXIS),
+        check_vma=False,
+    )
+    found = jax.jit(sharded)(*jax.tree.map(place, arguments, axes))
+    whole = multihost_utils.process_allgather(found, tiled=True)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], whole)
+
+
+# A program for each function: callers that pass the same one again do not compile again.
+@functools.lru_cache(maxsize=16)
+def _batched(function: Callable[..., Any], in_axes: Any, one_by_one: bool) -> Callable[..., Any]:
+    if one_by_one:
+        return jax.jit(lambda *slices: lax.map(lambda one: function(*one), slices))
+    return jax.jit(jax.vmap(function, in_axes))
+
+
+def _is_none(axis: int | None) -> bool:
+    return axis is None
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return jax.tree.leaves(tree, is_leaf=_is_none)
+
+
+def _spec(axis: int | None) -> PartitionSpec:
+    return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, _AXIS)
+
+
+def _placed(leaf: Array, axis: int | None, *, missing: int, mesh: Mesh) -> Array:
+    """A leaf, with `missing` more slices along the axis, each device holding its own part."""
+    leaf = jnp.asarray(leaf)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        bits = _placed(jax.random.key_data(leaf), axis, missing=missing, mesh=mesh)
+        return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf)
+    if axis is not None and missing:
+        last = np.take(whole, [-1], axis)
+        whole = np.concatenate([whole, np.repeat(last, missing, axis)], axis)
+    sharding = NamedSharding(mesh, _spec(axis))
+    return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)

@@ -1,0 +1,252 @@
+"""Whatever fails, nothing finished is lost, nothing is half written, and a message says what."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.harness import storage
+from experiments.harness.command_line import main
+
+ROOT = Path(__file__).parents[3]
+RESULTS = {"data.nc", "claims.json", "table.md", "figure.png", "figure.pdf", "provenance.json"}
+SEALED = ("data.nc", "provenance.json")
+REMADE = sorted(RESULTS - set(SEALED))  # from the data, whenever the command is given
+
+
+@pytest.fixture
+def command(package, tmp_path, capsys):
+    """Runs `squares` into a folder; returns the exit status and what is on standard error."""
+
+    def run(folder, *flags):
+        status = main(["run", "squares", "--results", str(tmp_path / folder), *flags], package)
+        return status, capsys.readouterr().err
+
+    return run
+
+
+def the_run(tmp_path, folder):
+    (found,) = (tmp_path / folder).glob("squares/*")
+    return found
+
+
+def check_whole(run, expected):
+    assert {path.name for path in run.iterdir()} - {".lock"} == RESULTS
+    assert (run / "data.nc").read_bytes() == expected
+    json.loads((run / "claims.json").read_text())
+    json.loads((run / "provenance.json").read_text())
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_whichever_write_fails_the_run_goes_on_when_there_is_room(
+    command, tmp_path, monkeypatch, error
+):
+    assert command("whole")[0] == 0
+    expected = (the_run(tmp_path, "whole") / "data.nc").read_bytes()
+    write = os.fsync
+    for failing in range(100):
+        writes = 0
+
+        def fsync(descriptor, failing=failing):
+            nonlocal writes
+            writes += 1
+            if writes > failing:
+                raise OSError(error, os.strerror(error))
+            write(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        status, errors = command(f"full-{failing}")
+        monkeypatch.setattr(os, "fsync", write)
+        if status == 0:
+            break
+        assert status == 2
+        assert errors.startswith("error: cannot write ")
+        assert os.strerror(error) in errors
+        left = the_run(tmp_path, f"full-{failing}")
+        assert not list(left.rglob(f"{storage.TEMPORARY}*"))
+        # What is there is whole: the same command takes it and goes on.
+        assert command(f"full-{failing}")[0] == 0
+        check_whole(left, expected)
+    assert failing == len(RESULTS) + 4  # four points, and every file of the results
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
+    command, squares, tmp_path, monkeypatch
+):
+    opened = Path.open
+
+    def refuse(path, mode="r", *arguments, **options):
+        if "w" in mode:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    status, errors = command("ro")
+    assert status == 2
+    assert "cannot write in" in errors
+    assert os.strerror(errno.EROFS) in errors
+    assert squares.CALLS == []
+
+
+@pytest.mark.parametrize("name", SEALED)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_flipped_bit_or_a_missing_end_is_found(command, tmp_path, name, seed):
+    assert command("run")[0] == 0
+    path = the_run(tmp_path, "run") / name
+    whole = path.read_bytes()
+    generator = random.Random(seed)
+    flipped = bytearray(whole)
+    position = generator.randrange(len(whole))
+    flipped[position] ^= 1 << generator.randrange(8)
+    for damaged in (bytes(flipped), whole[:position], b""):
+        path.write_bytes(damaged)
+        status, errors = command("run")
+        assert status == 2
+        assert f"{path} is damaged" in errors
+        assert "--force measures anew" in errors
+        assert path.read_bytes() == damaged  # for whoever wants to look
+    assert command("run", "--force")[0] == 0
+
+
+@pytest.mark.parametrize("name", REMADE)
+def test_what_is_made_of_the_data_is_made_again(command, tmp_path, name):
+    assert command("run")[0] == 0
+    path = the_run(tmp_path, "run") / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert command("run")[0] == 0
+    assert path.read_bytes() == whole
+
+
+def test_a_clock_that_jumps_does_not_matter(command, tmp_path, monkeypatch):
+    assert command("steady")[0] == 0
+    moments = iter(range(10**9, 0, -(10**5)))
+    monkeypatch.setattr(time, "time", lambda: float(next(moments)))
+    assert command("jumping")[0] == 0
+    expected = (the_run(tmp_path, "steady") / "data.nc").read_bytes()
+    check_whole(the_run(tmp_path, "jumping"), expected)
+    record = json.loads((the_run(tmp_path, "jumping") / "provenance.json").read_text())
+    assert 0 <= record["seconds"] < 60
+
+
+def test_a_loss_that_is_nan_fails_its_claim_and_is_shown(command, squares, tmp_path, monkeypatch):
+    square = squares.measure
+
+    def broken(config, key):
+        dataset = square(config, key)
+        return dataset.assign(square=dataset["square"] * float("nan"))
+
+    monkeypatch.setattr(squares, "measure", broken)
+    status, _ = command("nan")
+    assert status == 1
+    claims = json.loads((the_run(tmp_path, "nan") / "claims.json").read_text())
+    assert (claims[0]["measured"], claims[0]["verdict"]) == ("nan", "fails")
+    assert {path.name for path in the_run(tmp_path, "nan").iterdir()} >= RESULTS
+
+
+# Children are forked from a process that has imported everything and started nothing, so that
+# fifty of them take seconds, not minutes.
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+import matplotlib
+matplotlib.use("Agg")
+from experiments.harness.command_line import main
+
+package, results = sys.argv[1], Path(sys.argv[2])
+generator = random.Random(0)
+
+def child(folder, pause):
+    pid = os.fork()
+    if pid:
+        return pid
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    flags = ["--count", "8", "--pause", str(pause), "--results", str(folder)]
+    os._exit(main(["run", "squares", *flags], package=package))
+
+def finish(folder):
+    _, status = os.waitpid(child(folder, 0.02), 0)
+    assert status == 0, status
+
+begun = time.monotonic()
+finish(results / "whole")
+duration = time.monotonic() - begun
+kills = rounds = 0
+while kills < 50:
+    folder = results / f"round-{rounds}"
+    for _ in range(5):
+        pid = child(folder, 0.02)
+        time.sleep(generator.uniform(0, duration))
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        kills += os.WIFSIGNALED(status)
+    finish(folder)
+    rounds += 1
+print(kills, rounds)
+"""
+
+
+def environment(tmp_path):
+    return os.environ | {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+        "MPLBACKEND": "Agg",
+        "JAX_PLATFORMS": "cpu",
+    }
+
+
+def test_sigkill_at_fifty_random_moments(package, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLER), package, str(tmp_path / "killed")],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    kills, rounds = map(int, done.stdout.split())
+    assert kills >= 50
+    expected = (the_run(tmp_path, "killed/whole") / "data.nc").read_bytes()
+    for number in range(rounds):
+        check_whole(the_run(tmp_path, f"killed/round-{number}"), expected)
+
+
+def test_ctrl_c_says_how_to_go_on_and_so_it_does(package, tmp_path):
+    script = (
+        "import sys; from experiments.harness.command_line import main; "
+        f"sys.exit(main(sys.argv[1:], package={package!r}))"
+    )
+    flags = ["run", "squares", "--count", "8", "--pause", "0.1", "--results"]
+
+    def start(folder):
+        return subprocess.Popen(
+            [sys.executable, "-c", script, *flags, str(tmp_path / folder)],
+            env=environment(tmp_path),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    interrupted = start("broken")
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "broken").glob("squares/*/points/*.nc"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    interrupted.send_signal(signal.SIGINT)
+    _, errors = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted; the same command goes on from the last point"
+    assert "Traceback" not in errors
+    for process in (start("broken"), start("whole")):
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    expected = (the_run(tmp_path, "whole") / "data.nc").read_bytes()
+    check_whole(the_run(tmp_path, "broken"), expected)

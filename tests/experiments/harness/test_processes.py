@@ -1,0 +1,226 @@
+"""Any number of devices and processes give the dataset of one device, and none waits for the dead.
+
+Every run is a process of its own, since a process keeps the devices that it began with.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.harness import storage
+from experiments.harness.processes import SECONDS_TO_DEATH, Processes
+from experiments.harness.refusal import Refusal
+
+ROOT = Path(__file__).parents[3]
+
+# Small networks, drawn and followed for some steps of gradient descent, three seeds a point: a
+# number that neither two nor four devices divide.
+SOURCE = '''
+"""A toy: networks that learn."""
+
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import xarray as xr
+
+from experiments.harness import Claim, gather, spread, sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How many."""
+
+    points: int = 2
+    """Widths."""
+    pause: float = 0.0
+    """Seconds that each takes."""
+    side_by_side: bool = False
+    """All seeds of a device at once."""
+
+    @classmethod
+    def quick(cls):
+        return cls()
+
+    paper = quick
+
+
+def measure(config, key):
+    data = jax.random.normal(jax.random.key(7), (32, 8))
+
+    def learn(key, rate):
+        def loss(weights):
+            return jnp.mean(jnp.tanh(data @ weights) ** 2)
+
+        def step(weights, _):
+            value, slope = jax.value_and_grad(loss)(weights)
+            return weights - rate * slope, value
+
+        return jax.lax.scan(step, jax.random.normal(key, (8, 8)), length=20)[1]
+
+    def measure_point(point):
+        time.sleep(config.pause)
+        keys = jax.random.split(jax.random.fold_in(key, point["number"]), 3)
+        if config.side_by_side:
+            losses = spread(learn, keys, jnp.float32(0.5), in_axes=(0, None))
+        else:
+            losses = spread(learn, keys, jnp.full(3, 0.5), one_by_one=True)
+        return xr.Dataset({"loss": (("seed", "step"), losses)})
+
+    points = [{"number": number} for number in range(config.points)]
+    return gather(points, sweep(points, measure_point))
+
+
+def claims(dataset):
+    return [Claim("it learns", "home", 0.0, float(dataset["loss"][..., -1].max()), 0.0, "reported")]
+
+
+def plot(dataset):
+    figure, axis = plt.subplots()
+    axis.plot(dataset["loss"].values[0].T)
+    return figure
+'''
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts one process on a number of devices, with its results in a folder of that name."""
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "__init__.py").touch()
+    (tmp_path / "toys" / "learning.py").write_text(textwrap.dedent(SOURCE).lstrip())
+    script = (
+        "import sys; from experiments.harness.command_line import main; "
+        "sys.exit(main(sys.argv[1:], package='toys'))"
+    )
+    started = []
+
+    def run(folder, devices, *flags):
+        environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()} | {
+            "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+            "MPLBACKEND": "Agg",
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(devices),
+            "XLA_FLAGS": "",
+        }
+        results = ["--results", str(tmp_path / folder)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, "run", "learning", *results, *flags],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def pair(start, folder, *flags):
+    """Two processes of two devices each that meet on the loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    meet = ("--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process-id")
+    return [start(folder, 2, *flags, *meet, str(number)) for number in range(2)]
+
+
+def ended(*processes):
+    """What they printed, once all have ended well."""
+    printed = []
+    for process in processes:
+        out, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
+        printed.append(out)
+    return printed
+
+
+def data(tmp_path, folder):
+    (path,) = (tmp_path / folder).glob("learning/*/data.nc")
+    return path.read_bytes()
+
+
+def test_one_after_the_other_every_device_count_gives_the_same_bytes(start, tmp_path):
+    ended(start("one", 1), start("four", 4))
+    first, second = ended(*pair(start, "two by two"))
+    assert "it learns" in first
+    assert "learns" not in second  # one speaks and writes, for all
+    expected = data(tmp_path, "one")
+    assert data(tmp_path, "four") == expected
+    assert data(tmp_path, "two by two") == expected
+
+
+def test_side_by_side_they_agree_to_rounding(start, tmp_path):
+    ended(start("one", 1, "--side-by-side"), start("four", 4, "--side-by-side"))
+    ended(*pair(start, "two by two", "--side-by-side"))
+    one, four, pairs = (
+        storage.from_bytes(data(tmp_path, folder))["loss"]
+        for folder in ("one", "four", "two by two")
+    )
+    np.testing.assert_allclose(four, one, rtol=1e-6)
+    np.testing.assert_allclose(pairs, one, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_when_a_process_dies_the_other_ends_and_the_run_can_go_on(start, tmp_path, dead):
+    flags = ("--points", "6", "--pause", "0.3")
+    processes = pair(start, "broken", *flags)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "broken").glob("learning/*/points/*.nc"))) < 2:
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+    processes[dead].send_signal(signal.SIGKILL)
+    survivor = processes[1 - dead]
+    _, errors = survivor.communicate(timeout=SECONDS_TO_DEATH + 10)
+    assert survivor.returncode != 0
+    # Ours, or JAX's own where it ends the process itself.
+    assert (
+        "processes lost each other, most likely because one died" in errors
+        or "This most likely indicates that another task died" in errors
+    )
+    assert len(list((tmp_path / "broken").glob("learning/*/points/*.nc"))) >= 2
+    ended(start("broken", 1, *flags), start("whole", 1, *flags))
+    assert data(tmp_path, "broken") == data(tmp_path, "whole")
+
+
+def test_what_process_0_refuses_all_refuse(start, tmp_path):
+    (tmp_path / "file").touch()
+    for process in pair(start, "file"):
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert "error: cannot make the folder" in errors
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (Processes(coordinator="127.0.0.1:1"), "go together"),
+        (Processes(processes=2, process_id=0), "go together"),
+        (Processes(coordinator="127.0.0.1:1", processes=2, process_id=2), "2 of 2"),
+        (Processes(distributed=True), "cannot join the other processes"),
+    ],
+)
+def test_flags_that_do_not_say_where_the_others_are(job, message, monkeypatch):
+    for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Refusal, match=message):
+        job.join()
+
+
+def test_nothing_to_join():
+    Processes().join()

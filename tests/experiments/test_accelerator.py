@@ -1,0 +1,54 @@
+"""One call of bounded time: what is finished is gathered, what is not goes on later."""
+
+import importlib.util
+import sys
+import time
+
+from experiments import accelerator
+from experiments.harness.runner import Run, run
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def test_the_time_is_kept_and_every_fate_is_told(monkeypatch):
+    monkeypatch.setattr(accelerator, "_SECONDS_TO_SAVE", 0.0)
+    begun = time.monotonic()
+    found = accelerator.run_within(
+        [
+            ("quick", python("")),
+            ("broken", python("import sys; sys.exit(2)")),
+            ("long", python("import time; time.sleep(60)")),
+            ("last", python("")),
+        ],
+        2.0,
+    )
+    assert time.monotonic() - begun < 30
+    assert found == {
+        "quick": "finished",
+        "broken": "failed with status 2",
+        "long": "interrupted",
+        "last": "not begun",
+    }
+
+
+def test_the_commands_are_those_of_the_command_line():
+    options = accelerator.Options(preset="quick", device="cpu")
+    for name in accelerator.EXPERIMENTS:
+        assert importlib.util.find_spec(f"experiments.{name}") is not None
+        arguments = accelerator.command(name, options)
+        assert arguments[1:5] == ["-m", "experiments", "run", name]
+        assert {"--preset", "quick", "--device", "cpu"} <= set(arguments)
+
+
+def test_tables_and_claims_are_gathered_with_where_they_come_from(squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(accelerator, "EXPERIMENTS", ("squares", "not_run"))
+    run(Run(squares, squares.Config(), "paper", 0, tmp_path))
+    page = accelerator.gathered(tmp_path, "paper")
+    assert "## squares" in page
+    assert "not_run" not in page
+    assert "(cpu), python" in page
+    assert "| number | square |" in page
+    assert "| 3 squared <b> | 9.0 | holds |" in page
+    assert "squares" not in accelerator.gathered(tmp_path, "quick")
