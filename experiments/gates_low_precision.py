@@ -53,7 +53,7 @@ class Config:
     """Units of the cells whose errors are measured."""
     lengths: tuple[int, int] = (200, 50)
     """Length of the sequences of the delayed signal and of the adding problem."""
-    steps: tuple[int, int] = (60, 160)
+    steps: tuple[int, int] = (120, 400)
     """Steps of training on either."""
     trained_hidden: int = 16
     """Units of the cells that are trained."""

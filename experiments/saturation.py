@@ -60,7 +60,7 @@ class Config:
     """shapes are drawn for every example."""
     width: int = 200
     """Units of a hidden layer in training."""
-    steps: int = 3_000
+    steps: int = 8_000
     """Of stochastic gradient descent."""
     batch: int = 10
     """Examples in a step, as in the paper."""
@@ -75,7 +75,7 @@ class Config:
 
     @classmethod
     def quick(cls) -> "Config":
-        """Width 200, 3,000 steps."""
+        """Width 200, 8,000 steps."""
         return cls()
 
     @classmethod

@@ -28,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from jax import Array
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import sigjax
@@ -40,7 +41,7 @@ _GIB = 2.0**30
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The sizes that are varied, each from the middle ones of the others."""
+    """The sizes that are varied, each beside the first ones of the others."""
 
     depths: tuple[int, ...] = (250, 500, 1500)
     """Layers L; the first is used where others vary."""
@@ -212,6 +213,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     ]
 
 
+def _ticks(axis: Axes, sizes: np.ndarray) -> None:
+    """The sizes themselves along a logarithmic axis."""
+    axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    axis.minorticks_off()
+
+
 def plot(dataset: xr.Dataset) -> Figure:
     """Memory and time over depth, width and seeds with the laws, and time over devices."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
@@ -223,6 +230,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     memory.loglog(depth, law, "-", color="0.5", label="4 L B n, the signals")
     stored = law + 4.0 * depth * rows["width"].values.astype(float) ** 2 / 2**20
     memory.loglog(depth, stored, ":", color="0.5", label="with stored weights")
+    _ticks(memory, depth)
     memory.set(xlabel="layers L", ylabel="memory of a device (MiB)", title="Memory")
     memory.legend()
     for axis, field, label, power in (
@@ -234,6 +242,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         axis.loglog(sizes, seconds, "o", label="measured")
         guide = seconds[-1] * (sizes / sizes[-1]) ** power
         axis.loglog(sizes, guide, "-", color="0.5", label=f"power {power}")
+        _ticks(axis, sizes)
         axis.set(xlabel=label, ylabel="time (s)", title=f"Time over {field}")
         axis.legend()
     rows, seeds = _varied(dataset, "devices"), _varied(dataset, "seeds")

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import multiprocessing
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Set
@@ -99,6 +100,7 @@ def _side_by_side(
 
 
 def _begin(prepare: Callable[[], None]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of Ctrl-C and ends us
     matplotlib.use("Agg")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare()

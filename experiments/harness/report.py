@@ -19,7 +19,7 @@ img { background: white; height: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .875rem; width: 100%; }
 th, td { border-bottom: 1px solid var(--edge); padding: .25rem .5rem; text-align: left; }
 td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
-nav ul { columns: 16rem; list-style: none; padding: 0; }
+nav ul { columns: 18rem; list-style: none; padding: 0; }
 .holds { color: var(--good); font-weight: 600; }
 .fails { color: var(--bad); font-weight: 700; }
 """
@@ -72,9 +72,12 @@ def _contents(runs: list[tuple[Path, dict[str, Any], Rows | None]]) -> str:
     for _, record, rows in runs:
         found = [row["verdict"] for row in rows or []]
         failing = found.count("fails")
-        mark = f'<span class="fails">{failing} fail</span>' if failing else ""
+        if failing:
+            mark = f'<span class="fails">{failing} fail</span>'
+        else:
+            mark = f"{found.count('holds')} hold" if "holds" in found else "for information"
         title = f'<a href="#{_anchor(record)}">{html.escape(record["experiment"])}</a>'
-        items.append(f"<li>{title} {mark or found.count('holds') or ''}</li>")
+        items.append(f"<li>{title} <small>{mark}</small></li>")
     return (
         f"<p>{verdicts.count('holds')} claims hold, {verdicts.count('fails')} fail, "
         f"{verdicts.count(None)} are reported for information.</p>\n"

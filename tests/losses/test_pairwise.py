@@ -142,7 +142,7 @@ def test_certain_pairs_cost_nothing_and_wrong_ones_what_they_should():
         ({"image": np.zeros((4, 2), np.complex64)}, TypeError, "'image' must be real"),
         ({"temperature": jnp.zeros(2)}, ValueError, "'temperature' must be a scalar"),
         ({"chunk_size": 3}, ValueError, "'chunk_size' must divide the 4 texts, got 3"),
-        ({"chunk_size": 0}, ValueError, "'chunk_size' must divide"),
+        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, got 0"),
     ],
 )
 def test_refusals(change, error, message):
