@@ -53,7 +53,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(VENV)/.docs: $(STAMP) docs/requirements.lock
 	$(BIN)/python -m pip install --quiet -r docs/requirements.lock

@@ -13,9 +13,6 @@ import sigjax
 
 ROOT = Path(__file__).parents[1]
 
-# One worker builds the wheel for all of this file.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 
 def run(*command, **options):
     done = subprocess.run(command, capture_output=True, text=True, **options)

@@ -38,7 +38,7 @@ def spread(
     if one_by_one and in_axes != 0:
         raise ValueError(f"one_by_one slices every argument's leading axis, got in_axes={in_axes}")
     batched = _batched(function, in_axes, one_by_one)
-    devices = jax.device_count()
+    devices = _devices()
     if devices == 1:
         return jax.tree.map(np.asarray, batched(*arguments))
     axes = jax.tree.broadcast(in_axes, arguments, is_leaf=_is_none)
@@ -70,6 +70,11 @@ def _batched(function: Callable[..., Any], in_axes: Any, one_by_one: bool) -> Ca
     if one_by_one:
         return jax.jit(lambda *slices: lax.map(lambda one: function(*one), slices))
     return jax.jit(jax.vmap(function, in_axes))
+
+
+def _devices() -> int:
+    """How many there are to share out over."""
+    return jax.device_count()
 
 
 def _is_none(axis: int | None) -> bool:

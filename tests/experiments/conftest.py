@@ -79,6 +79,18 @@ def table(dataset):
 '''
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_device():
+    """Experiments as most people run them: the suite's four devices compile everything for four.
+
+    What several devices give is held to what one gives by test_spread.py and test_processes.py.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sys.modules["experiments.harness.spread"], "_devices", lambda: 1)
+    yield
+    patch.undo()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Name of a package with the experiment `squares` and a helper that is none."""

@@ -6,8 +6,6 @@ import pytest
 
 from experiments import accuracy
 
-pytestmark = pytest.mark.xdist_group("accuracy")
-
 
 @pytest.fixture(scope="module")
 def dataset():

@@ -6,7 +6,6 @@ import pytest
 
 from experiments import certify
 
-pytestmark = pytest.mark.xdist_group("certify")
 SPARSE = {"stride": 2**19 + 1, "functions": ("sigmoid",)}
 
 

@@ -10,9 +10,6 @@ import xarray as xr
 
 from experiments import gradient_depth
 
-# One worker measures for all of this file.
-pytestmark = pytest.mark.xdist_group("gradient_depth")
-
 
 @pytest.fixture(scope="module")
 def dataset() -> xr.Dataset:

@@ -7,8 +7,6 @@ import pytest
 
 from experiments import speed
 
-pytestmark = pytest.mark.xdist_group("speed")
-
 
 @pytest.fixture(scope="module")
 def dataset():
