@@ -1,8 +1,11 @@
 """Settings of every test: runtime type checks, strict promotion, four devices, bounded examples."""
 
+import sys
+
 import hypothesis
 import jax
 import jaxtyping
+import pytest
 
 # Before anything imports the package: every annotated function of it checks its arguments.
 jaxtyping.install_import_hook("sigjax", "beartype.beartype")
@@ -13,3 +16,11 @@ jax.config.update("jax_num_cpu_devices", 4)
 # The first example of a shape compiles, so no deadline holds.
 hypothesis.settings.register_profile("sigjax", deadline=None, max_examples=200, derandomize=True)
 hypothesis.settings.load_profile("sigjax")
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """A worker runs whole files, and pyplot warns of figures that pile up."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
