@@ -144,7 +144,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     growth = float(longer["bytes"].diff("size")[0] / longer["depth"].diff("size")[0])
     law = 4.0 * float(longer["batch"][0]) * float(longer["width"][0])
     rates = _varied(dataset, "devices")["log10_rate"]
-    (deepest,) = (_varied(dataset, "deepest").isel(size=0),)
+    deepest = _varied(dataset, "deepest").isel(size=0)
     chi1 = float(mean_field(sigjax.sigmoid, 3**-0.5).chi1)
     shape = f"{int(deepest['depth']):,} layers of {int(deepest['width']):,}"
     return [

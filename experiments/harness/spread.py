@@ -37,10 +37,10 @@ def spread(
     """
     if one_by_one and in_axes != 0:
         raise ValueError(f"one_by_one slices every argument's leading axis, got in_axes={in_axes}")
-    batched = _batched(function, in_axes, one_by_one)
     devices = _devices()
     if devices == 1:
-        return jax.tree.map(np.asarray, batched(*arguments))
+        program = _program(function, in_axes, one_by_one, None)
+        return jax.tree.map(np.asarray, program(*arguments))
     axes = jax.tree.broadcast(in_axes, arguments, is_leaf=_is_none)
     sizes = {
         leaf.shape[axis]
@@ -52,24 +52,31 @@ def spread(
     (count,) = sizes
     mesh = jax.make_mesh((devices,), (_AXIS,), (jax.sharding.AxisType.Auto,))
     place = functools.partial(_placed, missing=-count % devices, mesh=mesh)
-    sharded = jax.shard_map(
-        batched,
-        mesh=mesh,
-        in_specs=jax.tree.map(_spec, axes, is_leaf=_is_none),
-        out_specs=PartitionSpec(_AXIS),
-        check_vma=False,
-    )
-    found = jax.jit(sharded)(*jax.tree.map(place, arguments, axes))
+    program = _program(function, in_axes, one_by_one, mesh)
+    found = program(*jax.tree.map(place, arguments, axes))
     whole = multihost_utils.process_allgather(found, tiled=True)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], whole)
 
 
-# A program for each function: callers that pass the same one again do not compile again.
+# One program for each function: callers that pass the same one again do not compile again.
 @functools.lru_cache(maxsize=16)
-def _batched(function: Callable[..., Any], in_axes: Any, one_by_one: bool) -> Callable[..., Any]:
-    if one_by_one:
-        return jax.jit(lambda *slices: lax.map(lambda one: function(*one), slices))
-    return jax.jit(jax.vmap(function, in_axes))
+def _program(
+    function: Callable[..., Any], in_axes: Any, one_by_one: bool, mesh: Mesh | None
+) -> Callable[..., Any]:
+    batched = (
+        functools.partial(_one_by_one, function) if one_by_one else jax.vmap(function, in_axes)
+    )
+    if mesh is None:
+        return jax.jit(batched)
+    specs = jax.tree.map(_spec, in_axes, is_leaf=_is_none)
+    over_seeds = PartitionSpec(_AXIS)
+    return jax.jit(
+        jax.shard_map(batched, mesh=mesh, in_specs=specs, out_specs=over_seeds, check_vma=False)
+    )
+
+
+def _one_by_one(function: Callable[..., Any], *slices: Any) -> Any:
+    return lax.map(lambda one: function(*one), slices)
 
 
 def _devices() -> int:

@@ -49,12 +49,15 @@ def _real(function: str, argument: str, value: ArrayLike) -> Array:
         )
     # Before jnp sees it: NumPy's arrays of strings and objects are refused there without a name.
     dtype = getattr(value, "dtype", None) or jnp.asarray(value).dtype
-    kinds = (jnp.floating, jnp.integer, jnp.bool_)
-    if not any(jnp.issubdtype(dtype, kind) for kind in kinds):
+    if not _is_real(dtype):
         raise TypeError(
             f"sigjax.{function}: argument '{argument}' must be real, got dtype {dtype.name}"
         )
     return jnp.asarray(value)
+
+
+def _is_real(dtype: Any) -> bool:
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
 
 
 def _floating(x: Array) -> Array:
@@ -78,8 +81,7 @@ def check_numbers(**values: Any) -> None:
     """Raises TypeError for what is no real number, array of them, or list of numbers."""
     for name, value in values.items():
         known = value if hasattr(value, "dtype") else np.asarray(value)
-        kinds = (jnp.floating, jnp.integer, jnp.bool_)
-        if not any(jnp.issubdtype(known.dtype, kind) for kind in kinds):
+        if not _is_real(known.dtype):
             got = f"dtype {known.dtype.name}" if hasattr(value, "dtype") else repr(value)
             raise TypeError(f"{name} must be real numbers, got {got}")
 
