@@ -16,6 +16,7 @@ import tyro
 from . import devices, experiment
 from .claims import Claim
 from .figures import default_jobs, outcomes
+from .interrupts import insistent
 from .processes import Processes
 from .refusal import Refusal
 from .report import write_report
@@ -76,7 +77,8 @@ def main(argv: Sequence[str], package: str = "experiments") -> int:
     """
     _keep_compiled_programs()
     try:
-        return _dispatch(list(argv), package)
+        with insistent():
+            return _dispatch(list(argv), package)
     except Refusal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
@@ -151,7 +153,8 @@ def _one(argv: list[str], package: str, command: str) -> int:
     arguments: Any = dataclasses.make_dataclass(
         "Arguments", [("common", flat[Common]), ("config", flat[module.Config])]
     )
-    default = arguments(common=Common(), config=_preset_config(module, flags))
+    # The preset must be known before its flags can be: it gives their defaults.
+    default = arguments(common=Common(), config=_config(module, _preset(flags)))
     parsed = tyro.cli(
         arguments,
         args=flags,
@@ -169,14 +172,17 @@ def _prepare(common: Common) -> None:
     devices.choose(common.device)
 
 
-def _preset_config(module: experiment.Experiment, flags: list[str]) -> Any:
-    """The preset must be known before its flags can be: it gives their defaults."""
-    preset = "quick"
+def _preset(flags: list[str]) -> str:
+    found = "quick"
     for flag, following in itertools.pairwise([*flags, ""]):
         if flag == "--preset":
-            preset = following
+            found = following
         elif flag.startswith("--preset="):
-            preset = flag.partition("=")[2]
+            found = flag.partition("=")[2]
+    return found
+
+
+def _config(module: experiment.Experiment, preset: str) -> Any:
     return module.Config.paper() if preset == "paper" else module.Config.quick()
 
 
@@ -217,7 +223,7 @@ def _figures(argv: list[str], package: str) -> int:
     claims: list[Claim] = []
     broken: list[str] = []
     task = functools.partial(_one_of_the_figures, package=package, common=common)
-    prepare = functools.partial(devices.choose, common.device)
+    prepare = functools.partial(_begin_worker, common.device)
     for outcome in outcomes(package, task, jobs, prepare):
         print(outcome.printed, end="", flush=True)
         claims += outcome.claims
@@ -233,11 +239,14 @@ def _figures(argv: list[str], package: str) -> int:
     return _status(claims, common)
 
 
-def _one_of_the_figures(name: str, *, package: str, common: Common) -> list[Claim]:
+def _begin_worker(device: str | None) -> None:
     _keep_compiled_programs()
+    devices.choose(device)
+
+
+def _one_of_the_figures(name: str, *, package: str, common: Common) -> list[Claim]:
     module = experiment.load(package, name)
-    config = module.Config.paper() if common.preset == "paper" else module.Config.quick()
-    return _carry_out(module, config, common)
+    return _carry_out(module, _config(module, common.preset), common)
 
 
 def _report(argv: list[str], package: str) -> int:

@@ -220,8 +220,10 @@ def test_sigkill_at_fifty_random_moments(package, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on_and_so_it_does(package, tmp_path):
+    # What a shell starts in the background ignores Ctrl-C, and so do its children.
     script = (
-        "import sys; from experiments.harness.command_line import main; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from experiments.harness.command_line import main; "
         f"sys.exit(main(sys.argv[1:], package={package!r}))"
     )
     flags = ["run", "squares", "--count", "8", "--pause", "0.1", "--results"]
@@ -250,3 +252,29 @@ def test_ctrl_c_says_how_to_go_on_and_so_it_does(package, tmp_path):
         assert process.returncode == 0, errors
     expected = (the_run(tmp_path, "whole") / "data.nc").read_bytes()
     check_whole(the_run(tmp_path, "broken"), expected)
+
+
+class Swallower:
+    """Its destructor is interrupted, and Python drops what is raised in destructors."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_that_comes_in_a_destructor_is_not_lost(command, squares, tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    sleep = time.sleep
+
+    def interrupted(seconds):
+        if len(squares.CALLS) == 2:
+            Swallower()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    try:
+        status, errors = command("run", "--pause", "0.2")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert status == 130
+    assert errors == "interrupted; the same command goes on from the last point\n"
+    assert len(list(the_run(tmp_path, "run").glob("points/*.nc"))) == 1
