@@ -2,8 +2,8 @@ r"""A sigmoid bolted on to a classifier: what its scores become, and with how fe
 
 Figure: reliability of a support vector machine before and after Platt's sigmoid, on breast cancer
 and on pairs of digits; held-out log-loss; Platt against isotonic regression by the number of
-examples for calibration; temperatures recovered; the time of a thousand fits. Platt 1999; Lin, Lin
-& Weng 2007; Niculescu-Mizil & Caruana 2005; Guo et al. 2017.
+examples for calibration; temperatures recovered. Platt 1999; Lin, Lin & Weng 2007; Niculescu-Mizil
+& Caruana 2005; Guo et al. 2017.
 
     python -m experiments run platt_scaling
 
@@ -15,7 +15,6 @@ distortion is no sigmoid a thousand turn the order; a temperature is recovered t
 import dataclasses
 import functools
 import itertools
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +25,6 @@ import numpy as np
 import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
-from sklearn.calibration import _sigmoid_calibration
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.svm import SVC
@@ -35,6 +33,7 @@ import sigjax
 from experiments.harness import Claim, spread
 from experiments.harness.style import COLOURS
 from experiments.probability.data import Split, breast_cancer, digit_pair
+from experiments.probability.distortions import DISTORTIONS
 from sigjax.calibration import (
     expected_calibration_error,
     fit_platt,
@@ -44,19 +43,16 @@ from sigjax.calibration import (
 from sigjax.losses import sigmoid_binary_cross_entropy
 
 # Niculescu-Mizil & Caruana's: 32 to 8192.
-TIMED = True
 SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-DISTORTIONS = ("sigmoid", "two steps")
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0)
 CLASSES = 10
 FOLDS = 5
 STAGES = ("before", "after")
-FITS, POINTS = 1000, 1000  # of the race
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Problems of the machine, repeats of the comparison, and the race."""
+    """Problems of the machine, and repeats of the comparison."""
 
     pairs: int = 45
     """Pairs of digits, of 45."""
@@ -68,8 +64,6 @@ class Config:
     """Calibration sets of each size."""
     logits: int = 10_000
     """Examples for a temperature."""
-    rounds: int = 3
-    """Rounds of the race with scikit-learn; 0 leaves it out."""
 
     @classmethod
     def quick(cls) -> "Config":
@@ -79,7 +73,7 @@ class Config:
     @classmethod
     def paper(cls) -> "Config":
         """400 calibration sets of each size, 100 splits."""
-        return cls(splits=100, repeats=400, rounds=20)
+        return cls(splits=100, repeats=400)
 
 
 def _machine_scores(data: Split, kernel: str) -> tuple[np.ndarray, np.ndarray]:
@@ -129,14 +123,6 @@ def _machine(config: Config, key: Array) -> xr.Dataset:
     )
 
 
-def _truth(distortion: str, scores: Array) -> Array:
-    """The probability that a score stands for."""
-    if distortion == "sigmoid":
-        return sigjax.sigmoid(1.5 * scores - 0.5)
-    # Half of the evidence comes at once below 0, half above.
-    return (sigjax.sigmoid(6 * (scores + 1)) + sigjax.sigmoid(6 * (scores - 1))) / 2
-
-
 def _comparison(config: Config, key: Array) -> xr.Dataset:
     """Mean squared distance of either calibration from the true probability."""
     tests = jnp.linspace(-3.0, 3.0, 601)
@@ -146,7 +132,7 @@ def _comparison(config: Config, key: Array) -> xr.Dataset:
     def draw(distortion: str, key: Array, size: Array) -> tuple[Array, Array, Array]:
         for_scores, for_labels = jax.random.split(key)
         scores = jax.random.normal(for_scores, SIZES[-1:])
-        labels = jax.random.bernoulli(for_labels, _truth(distortion, scores))
+        labels = jax.random.bernoulli(for_labels, DISTORTIONS[distortion](scores))
         # The first `size` of them count: one compiled function serves all sizes.
         weights = (jnp.arange(SIZES[-1]) < size).astype(scores.dtype)
         return scores, labels, fit_platt(scores, labels, weights=weights)(tests)
@@ -154,7 +140,7 @@ def _comparison(config: Config, key: Array) -> xr.Dataset:
     draws = {distortion: functools.partial(draw, distortion) for distortion in DISTORTIONS}
     found = []
     for distortion, size in itertools.product(DISTORTIONS, SIZES):
-        truth = np.asarray(_truth(distortion, tests), np.float64)
+        truth = np.asarray(DISTORTIONS[distortion](tests), np.float64)
         keys = jax.random.split(jax.random.fold_in(key, size), config.repeats)
         drawn = spread(draws[distortion], keys, jnp.int32(size), in_axes=(0, None))
         scores, labels, platt = (np.asarray(each, np.float64) for each in drawn)
@@ -196,31 +182,10 @@ def _temperatures(config: Config, key: Array) -> xr.Dataset:
     )
 
 
-def _race(config: Config, key: Array) -> xr.Dataset:
-    """Seconds of a thousand fits: all at once, and one by one with scikit-learn."""
-    for_scores, for_labels = jax.random.split(key)
-    scores = jax.random.normal(for_scores, (FITS, POINTS))
-    labels = jax.random.bernoulli(for_labels, _truth("sigmoid", scores))
-    # Compiled and run once before the first round.
-    fits = jax.jit(jax.vmap(fit_platt)).lower(scores, labels).compile()
-    jax.block_until_ready(fits(scores, labels))
-    plain = np.asarray(scores, np.float64), np.asarray(labels, np.int32)
-    ours, theirs = [], []
-    for _ in range(config.rounds):
-        begun = time.perf_counter()
-        jax.block_until_ready(fits(scores, labels))
-        ours.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        for one, answer in zip(*plain, strict=True):
-            _sigmoid_calibration(one, answer)
-        theirs.append(time.perf_counter() - begun)
-    return xr.Dataset({"ours": ("round", ours), "theirs": ("round", theirs)})
-
-
 def measure(config: Config, key: Array) -> xr.Dataset:
-    """The four parts, each with draws of its own."""
-    keys = jax.random.split(key, 4)
-    parts = (_machine, _comparison, _temperatures, _race)
+    """The three parts, each with draws of its own."""
+    keys = jax.random.split(key, 3)
+    parts = (_machine, _comparison, _temperatures)
     return xr.merge([part(config, each) for part, each in zip(parts, keys, strict=True)])
 
 
@@ -242,7 +207,7 @@ def _problems(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """What the sigmoid mends, when isotonic regression is better, temperatures, and speed."""
+    """What the sigmoid mends, when isotonic regression is better, and temperatures."""
     found = []
     for name, part in _problems(dataset).items():
         held = _held_out(part)
@@ -321,18 +286,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             kind="exact",
         )
     )
-    if dataset.sizes["round"]:
-        found.append(
-            Claim(
-                name=f"{FITS} fits of {POINTS} points: scikit-learn's time over that of one call",
-                source="this project's bar, in float32 on a CPU",
-                expected=10.0,
-                measured=float(dataset["theirs"].median() / dataset["ours"].median()),
-                tolerance=0.0,
-                kind="statistical",
-                relation=">=",
-            )
-        )
     return found
 
 
@@ -410,8 +363,8 @@ def _plot_temperatures(axis: Any, dataset: xr.Dataset) -> None:
 
 def _plot_shapes(axis: Any) -> None:
     scores = jnp.linspace(-3.0, 3.0, 301)
-    for distortion in DISTORTIONS:
-        axis.plot(scores, _truth(distortion, scores), label=distortion)
+    for distortion, truth in DISTORTIONS.items():
+        axis.plot(scores, truth(scores), label=distortion)
     axis.set_xlabel("score (1)")
     axis.set_ylabel("true probability (1)")
     axis.set_title("the two distortions")

@@ -1,4 +1,4 @@
-"""The notebooks of the documentation run, and its reference names what there is."""
+"""The notebooks of the documentation run; reference and README name what there is."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,8 @@ import pytest
 
 import sigjax
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 NOTEBOOKS = sorted(p for p in DOCS.glob("*.md") if "{code-cell}" in p.read_text())
 
 
@@ -47,6 +48,11 @@ def test_the_reference_documents_what_is_exported_once(part):
     names = documented(part)
     assert len(names) == len(set(names))
     assert {n for n in names if callable(getattr(getattr(sigjax, part), n))} == exported(part)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_readme_names_what_is_exported(part):
+    assert exported(part) <= set(re.findall(r"`(\w+)", (ROOT / "README.md").read_text()))
 
 
 def test_every_name_of_sigjax_itself_is_documented():

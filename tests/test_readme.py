@@ -52,20 +52,6 @@ def test_the_calibration_and_the_switch_examples_run(capsys):
     assert "[ True False  True]" in capsys.readouterr().out
 
 
-PARTS = (
-    "functional", "losses", "initializers", "nn", "theory", "probe", "calibration", "dynamics",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_every_public_name_is_named(part):
-    module = getattr(sigjax, part)
-    names = getattr(module, "__all__", vars(module))
-    public = {n for n in names if callable(getattr(module, n)) and not n.startswith("_")}
-    assert public
-    assert public <= set(re.findall(r"`(\w+)", README))
-
-
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

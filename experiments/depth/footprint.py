@@ -9,6 +9,7 @@ JAX_NUM_CPU_DEVICES in the environment.
 import dataclasses
 import functools
 import json
+import math
 import resource
 import sys
 import time
@@ -39,7 +40,7 @@ class Size:
 
 
 def measure(size: Size, rounds: int) -> dict[str, float]:
-    """Seconds, bytes, and the rate per layer, of one reading of all gradient norms."""
+    """Seconds, bytes (of one device alone), and the rate per layer, of one reading of all norms."""
     standard = weight_initializer("standard", "sigmoid")
     batch = gaussian(jax.random.key(1), size.batch)
 
@@ -57,21 +58,21 @@ def measure(size: Size, rounds: int) -> dict[str, float]:
         return layer_gradients(PlainNetwork(sigjax.sigmoid), weights, batch, square).preactivation
 
     keys = jax.random.split(jax.random.key(0), size.seeds)
-    of_a_device = keys[: -(-size.seeds // jax.device_count())]
-    program = jax.jit(lambda keys: jax.lax.map(one, keys)).lower(of_a_device).compile()
-    memory: Any = program.memory_analysis()
+    if jax.device_count() == 1:
+        program: Any = jax.jit(lambda keys: jax.lax.map(one, keys)).lower(keys).compile()
+        memory: Any = program.memory_analysis()
+        scratch = float(memory.temp_size_in_bytes)
+    else:  # each device needs what one does
+        program, scratch = functools.partial(spread, one, one_by_one=True), math.nan
     seconds = []
     for _ in range(rounds + 1):  # the first of several devices compiles
         begun = time.perf_counter()
-        if jax.device_count() == 1:
-            norms = jax.block_until_ready(program(keys))
-        else:
-            norms = spread(one, keys, one_by_one=True)
+        norms = jax.block_until_ready(program(keys))
         seconds.append(time.perf_counter() - begun)
     log10 = log10_magnitude(norms)
     return {
         "seconds": float(np.median(seconds[1:] or seconds)),
-        "bytes": float(memory.temp_size_in_bytes),
+        "bytes": scratch,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
         "log10_rate": float(np.mean(log10[:, 3] - log10[:, -4]) / (size.depth - 7)),
     }

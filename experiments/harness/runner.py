@@ -118,11 +118,12 @@ def _open(
     if force:
         _clear(folder)
     _refuse_foreign(folder)
-    record = _finished(folder)
-    if record is None:
+    finished = _finished(folder)
+    if finished is None:
         return None
+    record, content = finished
     print(f"{request.name}: measured {record['utc']}; --force measures again")
-    return (folder / "data.nc").read_bytes()
+    return content
 
 
 def _measure(request: Run, share: Share) -> bytes:
@@ -194,8 +195,8 @@ def _json_safe(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finished(folder: Path) -> dict[str, Any] | None:
-    """The record of a finished run whose data are as they were written."""
+def _finished(folder: Path) -> tuple[dict[str, Any], bytes] | None:
+    """The record and the data of a finished run, if both are as they were written."""
     path = folder / "provenance.json"
     if not path.exists():
         return None
@@ -208,9 +209,10 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     if seal != _seal(record):
         raise Refusal(f"{path} is damaged: it is not what the run wrote; {again}")
     data = folder / "data.nc"
-    if not data.exists() or storage.digest(data.read_bytes()) != expected:
+    content = data.read_bytes() if data.exists() else None
+    if content is None or storage.digest(content) != expected:
         raise Refusal(f"{data} is damaged: it is not what the run recorded; {again}")
-    return record
+    return record, content
 
 
 def _seal(record: dict[str, Any]) -> str:
