@@ -67,7 +67,7 @@ class Config:
 def _errors(name: str, order: int, library: str, x: np.ndarray) -> Errors:
     blocks = [x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)]
     parts = [
-        errors(name, order, block, subjects.evaluate(library, name, order, block))
+        errors(name, order, block, subjects.evaluate(library, name, order, block), fused=True)
         for block in blocks
     ]
     return Errors(*map(np.concatenate, zip(*parts, strict=True)))

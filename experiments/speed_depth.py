@@ -113,7 +113,7 @@ def _seconds(run) -> float:
 
 
 def _compilation(network: PlainNetwork, depth: int, config: Config) -> tuple[float, float]:
-    """Best of three times to trace and compile, and the program's scratch memory."""
+    """Better of two times to trace and compile, and the program's scratch memory."""
     struct: Any = functools.partial(jax.ShapeDtypeStruct, dtype=np.float32)
     labels: Any = jax.ShapeDtypeStruct((config.batch,), np.int32)
     seeds, width = config.seeds, config.width
@@ -124,7 +124,7 @@ def _compilation(network: PlainNetwork, depth: int, config: Config) -> tuple[flo
     )
     batch = Batch(struct((config.batch, PIXELS)), labels)
     times = []
-    for _ in range(3):
+    for _ in range(2):
         start = time.perf_counter()
         reading = jax.vmap(functools.partial(layer_gradients, network), (SEED_AXES, None))
         program: Any = jax.jit(reading).lower(weights, batch).compile()

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 import sigjax.nn as snn
 from experiments.harness import Claim, gather, sweep
-from experiments.harness.stopwatch import race
+from experiments.harness.stopwatch import compiled, race
 
 TIMED = True
 CELLS = ("GRU", "LSTM")
@@ -69,7 +69,10 @@ class Config:
         return cls(length=128, rounds=25)
 
 
-def _of_jax(kind: tuple[Any, Any], direction: str, dtype: str, config: Config, inputs: Array):
+def _of_jax(
+    kind: tuple[Any, Any], direction: str, dtype: str, config: Config, inputs: Array
+) -> tuple[jax.stages.Lowered, Any]:
+    """The program, and the parameters that it is to be given before the inputs."""
     runner, cell = kind
     rnn = runner(cell(config.inputs, config.hidden, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
     graph, parameters, *rest = nnx.split(rnn, nnx.Param, ...)
@@ -82,9 +85,7 @@ def _of_jax(kind: tuple[Any, Any], direction: str, dtype: str, config: Config, i
         return jnp.sum(jnp.square(run(parameters, inputs).astype(jnp.float32)))
 
     program = run if direction == "forward" else jax.grad(total, (0, 1))
-    compiled: Any = jax.jit(program).lower(parameters, inputs).compile()
-    jax.block_until_ready(compiled(parameters, inputs))
-    return lambda: compiled(parameters, inputs)
+    return jax.jit(program).lower(parameters, inputs), parameters
 
 
 def _of_torch(name: str, direction: str, config: Config, inputs: Array) -> Callable[[], None]:
@@ -107,14 +108,18 @@ def _of_torch(name: str, direction: str, config: Config, inputs: Array) -> Calla
 def _time(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
     name, direction, dtype = point["cell"], point["direction"], point["dtype"]
     inputs = jax.random.normal(key, (config.batch, config.length, config.inputs))
-    contestants = {
-        label: _of_jax(kind, direction, dtype, config, inputs)
-        for (cell, label), kind in _JAX.items()
-        if cell == name
-    }
+    lowered, parameters = {}, {}
+    for (cell, label), kind in _JAX.items():
+        if cell == name:
+            found = _of_jax(kind, direction, dtype, config, inputs)
+            lowered[label], parameters[label] = found
+    contestants: dict[str, Callable[[], object]] = {}
+    for label, program in compiled(lowered).items():
+        contestants[label] = functools.partial(program, parameters[label], inputs)
+        jax.block_until_ready(contestants[label]())
     if dtype == "float32" and importlib.util.find_spec("torch"):
         contestants["torch"] = _of_torch(name, direction, config, inputs)
-    seconds = race(contestants, config.rounds, 1, seed=0)["blocking"]
+    seconds = race(contestants, config.rounds, 1, seed=0, paces=("blocking",))["blocking"]
     return xr.Dataset(
         {"seconds": ("contestant", [float(np.median(times)) for times in seconds.values()])},
         coords={"contestant": list(seconds)},

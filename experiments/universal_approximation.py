@@ -152,10 +152,15 @@ def _random_pieces(config: Config, key: Array) -> xr.Dataset:
     )
 
 
+def _on_line(x: Array) -> Array:
+    """Points of the plane `[points, 2]`: all targets are of it, so that they share a program."""
+    return jnp.stack([x, jnp.zeros_like(x)], axis=-1)
+
+
 def _in_ball(key: Array, points: int, target: Target) -> Array:
-    """Points `[points, dimensions]`: a grid on the line, uniform draws in the disc."""
+    """Points `[points, 2]`: a grid on the line, uniform draws in the disc."""
     if target.dimensions == 1:
-        return target.radius * jnp.linspace(-1.0, 1.0, points)[:, None]
+        return _on_line(target.radius * jnp.linspace(-1.0, 1.0, points))
     for_angle, for_radius = jax.random.split(key)
     angle = 2 * jnp.pi * jax.random.uniform(for_angle, (points,))
     radius = target.radius * jnp.sqrt(jax.random.uniform(for_radius, (points,)))
@@ -163,19 +168,42 @@ def _in_ball(key: Array, points: int, target: Target) -> Array:
 
 
 class _Network(nnx.Module):
-    """One hidden layer of sigmoids."""
+    """One hidden layer of sigmoids, of points in a ball of some radius."""
 
-    def __init__(self, target: Target, units: int, rngs: nnx.Rngs):
+    def __init__(self, radius: Array | float, units: int, rngs: nnx.Rngs):
         # Slopes that give each unit a turn of its own inside the ball, and knots all over it.
-        slopes = nnx.initializers.normal(4 / target.radius)
-        knots = nnx.initializers.normal(4.0)
-        self.hidden = nnx.Linear(
-            target.dimensions, units, kernel_init=slopes, bias_init=knots, rngs=rngs
-        )
+        slopes, knots = nnx.initializers.normal(4 / radius), nnx.initializers.normal(4.0)
+        self.hidden = nnx.Linear(2, units, kernel_init=slopes, bias_init=knots, rngs=rngs)
         self.output = nnx.Linear(units, 1, rngs=rngs)
 
     def __call__(self, inputs: Array) -> Array:
         return self.output(sigjax.sigmoid(self.hidden(inputs)))[..., 0]
+
+
+@functools.cache
+def _trainer(config: Config, units: int) -> Callable[..., tuple[Array, nnx.State]]:
+    """Trains one start; the same function for every target, which is what it is given."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
+
+    def train(
+        key: Array, radius: Array, inputs: Array, values: Array, tests: Array, held_out: Array
+    ) -> tuple[Array, nnx.State]:
+        graph, weights = nnx.split(_Network(radius, units, nnx.Rngs(key)))
+
+        def error(weights: nnx.State, inputs: Array, values: Array) -> Array:
+            return jnp.mean(jnp.square(nnx.merge(graph, weights)(inputs) - values))
+
+        def step(state, _: None):
+            weights, moments = state
+            slope = jax.grad(error)(weights, inputs, values)
+            updates, moments = optimizer.update(slope, moments, weights)
+            return (optax.apply_updates(weights, updates), moments), None
+
+        state = (weights, optimizer.init(weights))
+        (weights, _), _ = jax.lax.scan(step, state, None, length=config.steps)
+        return error(weights, tests, held_out), weights
+
+    return train
 
 
 def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
@@ -184,29 +212,15 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
     for_points, for_tests, for_starts = jax.random.split(key, 3)
     inputs = _in_ball(for_points, config.points, target)
     tests = _in_ball(for_tests, 4 * config.points, target)
-    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
-    graph, _ = nnx.split(_Network(target, point["units"], nnx.Rngs(0)))
-
-    def error(weights: nnx.State, inputs: Array) -> Array:
-        return jnp.mean(jnp.square(nnx.merge(graph, weights)(inputs) - target.function(inputs)))
-
-    def train(key: Array) -> tuple[Array, nnx.State]:
-        _, weights = nnx.split(_Network(target, point["units"], nnx.Rngs(key)))
-
-        def step(state, _: None):
-            weights, moments = state
-            slope = jax.grad(error)(weights, inputs)
-            updates, moments = optimizer.update(slope, moments, weights)
-            return (optax.apply_updates(weights, updates), moments), None
-
-        state = (weights, optimizer.init(weights))
-        (weights, _), _ = jax.lax.scan(step, state, None, length=config.steps)
-        return error(weights, tests), weights
-
-    keys = jax.random.split(for_starts, config.seeds)
-    errors, weights = spread(train, keys)
-    best = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[int(jnp.argmin(errors))], weights))
     values = target.function(tests)
+    errors, weights = spread(
+        _trainer(config, point["units"]),
+        jax.random.split(for_starts, config.seeds),
+        *(jnp.float32(target.radius), inputs, target.function(inputs), tests, values),
+        in_axes=(0, None, None, None, None, None),
+    )
+    best = _Network(target.radius, point["units"], nnx.Rngs(0))
+    nnx.update(best, jax.tree.map(lambda leaf: leaf[int(np.argmin(errors))], weights))
     trained = xr.Dataset(
         {
             "squared_error": ("seed", np.asarray(errors, np.float64)),
@@ -226,7 +240,7 @@ def _drawn(point: Mapping[str, Any], target: Target, network: _Network) -> xr.Da
     line = jnp.linspace(-1.0, 1.0, _GRID) * target.radius
     place = np.asarray(line, np.float64)
     if point["target"] == "cos 6x" and point["units"] == DRAWN_UNITS:
-        pieces = sigjax.sigmoid(network.hidden(line[:, None])) * network.output.kernel[...][:, 0]
+        pieces = sigjax.sigmoid(network.hidden(_on_line(line))) * network.output.kernel[...][:, 0]
         return xr.Dataset(
             {
                 "piece": (("place", "unit"), np.asarray(pieces, np.float64)),

@@ -1,6 +1,5 @@
 """Holds computed values against the float64 truth."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -28,34 +27,38 @@ class Worst(NamedTuple):
     wrong: int
 
 
-@functools.cache
-def judge(name: str, order: int, dtype: str):
-    """Returns a compiled (inputs, results), both float64, -> `Errors`.
+def _errors(x: Array, result: Array, name: str, order: int, dtype: str) -> Errors:
+    """The errors, of inputs and results that are float64.
 
     XLA's CPU arithmetic takes a subnormal argument for 0. What is promised of one is the value
     where the truth is not NaN, and nothing of the derivatives.
     """
-
-    @jax.jit
-    def errors_of(x: Array, result: Array) -> Errors:
-        least: Array | float = 0.0
-        if dtype == "float32" and name == "silu" and order in floors.SILU_ROOTS:
-            near = jnp.abs(jnp.abs(x) - floors.SILU_ROOTS[order]) < floors.ROOT_REACH
-            least = jnp.where(near, floors.ROOT_LEAST, 0.0)
-        truth = TRUTHS[name][order](x)
-        errors = ulp_errors(result, truth, dtype, least)
-        flushed = (jnp.abs(x) < 2.0**-126) & (x != 0) & ((order > 0) | jnp.isnan(truth))
-        return Errors(jnp.where(flushed, 0.0, errors.ulp), errors.wrong & ~flushed)
-
-    return errors_of
+    least: Array | float = 0.0
+    if dtype == "float32" and name == "silu" and order in floors.SILU_ROOTS:
+        near = jnp.abs(jnp.abs(x) - floors.SILU_ROOTS[order]) < floors.ROOT_REACH
+        least = jnp.where(near, floors.ROOT_LEAST, 0.0)
+    truth = TRUTHS[name][order](x)
+    found = ulp_errors(result, truth, dtype, least)
+    flushed = (jnp.abs(x) < 2.0**-126) & (x != 0) & ((order > 0) | jnp.isnan(truth))
+    return Errors(jnp.where(flushed, 0.0, found.ulp), found.wrong & ~flushed)
 
 
-def errors(name: str, order: int, x: np.ndarray, result: np.ndarray) -> Errors:
-    """Errors of `result`, of the dtype of `x`."""
+_fused_errors = jax.jit(_errors, static_argnums=(2, 3, 4))
+
+
+def errors(
+    name: str, order: int, x: np.ndarray, result: np.ndarray, *, fused: bool = False
+) -> Errors:
+    """Errors of `result`, of the dtype of `x`.
+
+    Args:
+      fused: compile a program for each function and order, which pays for many inputs only.
+    """
+    judge = _fused_errors if fused else _errors
     with np.errstate(invalid="ignore"), jax.enable_x64(True):  # some NaNs signal
         # Widened by NumPy: XLA would flush subnormal numbers.
-        wide = x.astype(np.float64), result.astype(np.float64)
-        return Errors(*map(np.asarray, judge(name, order, x.dtype.name)(*wide)))
+        wide = jnp.asarray(x.astype(np.float64)), jnp.asarray(result.astype(np.float64))
+        return Errors(*map(np.asarray, judge(*wide, name, order, x.dtype.name)))
 
 
 def worst(x: np.ndarray, errors: Errors) -> Worst:

@@ -46,7 +46,8 @@ class Split(NamedTuple):
 def _split(
     inputs: np.ndarray, labels: np.ndarray, names: tuple[str, ...], key: Array, tested: float
 ) -> Split:
-    order = np.asarray(jax.random.permutation(key, len(inputs)))
+    # On the host: jax's shuffle is a program of its own for every number of examples.
+    order = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(len(inputs))
     test, train = np.split(order, [round(tested * len(inputs))])
     centre, scale = inputs[train].mean(axis=0), inputs[train].std(axis=0)
     scale = np.where(scale > 0, scale, 1)  # some pixels are always blank

@@ -63,7 +63,7 @@ def test_the_race_of_calibrations_is_between_equals():
     generator = np.random.default_rng(0)
     scores = generator.normal(size=(3, 200))
     labels = (scores + generator.normal(size=scores.shape) > 0).astype(np.int32)
-    fits = platt_speed._ours(scores, labels, "float64")()
+    fits = platt_speed._ours(scores, labels)["sigjax, float64"]()
     theirs = np.array(platt_speed._theirs(scores, labels)())
     np.testing.assert_allclose(np.stack([fits.a, fits.b], axis=1), theirs, rtol=1e-4)
     found = verdicts(platt_speed, platt_speed.Config(fits=(1, 3), points=50, rounds=1))

@@ -100,6 +100,13 @@ def test_8_bit_is_rounded_once_from_float32(dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_faithful_changes_nothing_in_16_bits(dtype):
+    x = np.linspace(-30, 30, 1001).astype(jnp.dtype(dtype))
+    for function in (sigjax.sigmoid, sigjax.silu, sigjax.softplus):
+        np.testing.assert_array_equal(function(x, faithful=True), function(x))
+
+
 def test_faithful_float64_is_refused():
     with jax.enable_x64(True), pytest.raises(ValueError, match=r"sigmoid: faithful=True needs"):
         sigjax.sigmoid(np.float64(0), faithful=True)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.harness.stopwatch import PACES, compiling_anew, race
+from experiments.harness.stopwatch import PACES, compiled, compiling_anew, race
 
 
 def test_what_is_slower_takes_longer_and_orders_change():
@@ -30,6 +30,22 @@ def test_what_is_slower_takes_longer_and_orders_change():
     assert all(len(times) == 6 for times in found["blocking"].values())
     firsts = ["".join(order)[i : i + 5] for i in range(0, len("".join(order)), 27)]
     assert {"short", "longl"} <= set(firsts)
+
+
+def test_only_what_is_asked_for_is_run():
+    calls = []
+    found = race({"one": lambda: calls.append(1)}, rounds=3, calls=2, seed=0, paces=("blocking",))
+    assert set(found) == {"blocking"}
+    assert len(calls) == 3 * (1 + 2)
+
+
+def test_programs_compiled_side_by_side_are_the_programs():
+    lowered = {n: jax.jit(lambda x, n=n: x * n).lower(1.0) for n in (2, 3, 5)}
+    assert {n: float(program(1.0)) for n, program in compiled(lowered).items()} == {
+        2: 2,
+        3: 3,
+        5: 5,
+    }
 
 
 def test_compiling_anew_leaves_the_cache_alone(tmp_path):
