@@ -196,7 +196,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     for k in table["k"].values:
         found += [
             Claim(
-                name=f"softmax, {k} labels true: mean probability of a true label, {which} examples",
+                name=f"softmax, {k} labels true: mean probability of each, {which} examples",
                 source=f"{derived}{remark}",
                 expected=1 / k,
                 measured=float(values["probability"].sel(k=k)),

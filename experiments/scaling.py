@@ -108,9 +108,11 @@ def _measure_on(point: Mapping[str, Any], config: Config) -> xr.Dataset:
     devices = point["devices"]
     sizes = _sizes(config, devices)
     varied = [size.pop("varied") for size in sizes]
+    # The first depth, width and number of seeds are one size, measured once.
+    requests = list(dict.fromkeys(json.dumps(size) for size in sizes))
     done = subprocess.run(
         [sys.executable, "-m", "experiments.depth.footprint"],
-        input=json.dumps(sizes),
+        input=f"[{','.join(requests)}]",
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
         cwd=Path(__file__).parents[1],
         capture_output=True,
@@ -118,8 +120,8 @@ def _measure_on(point: Mapping[str, Any], config: Config) -> xr.Dataset:
     )
     if done.returncode:
         raise RuntimeError(f"measuring on {devices} devices failed:\n{done.stderr}")
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    rows = [size | answer for size, answer in zip(sizes, found, strict=True)]
+    found = dict(zip(requests, map(json.loads, done.stdout.splitlines()), strict=True))
+    rows = [size | found[json.dumps(size)] for size in sizes]
     return xr.Dataset(
         {name: ("size", np.array([row[name] for row in rows])) for name in rows[0]}
         | {"varied": ("size", varied), "devices": ("size", [devices] * len(rows))}

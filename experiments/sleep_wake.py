@@ -44,14 +44,14 @@ SPAN = (0.5, 3.5)  # drives of the branch, in mV
 class Config:
     """How long the model runs before the week, and how finely the week is seen."""
 
-    settling: int = 40
+    settling: int = 20
     """Days before the week, in which the start is forgotten."""
     minutes: float = 1.0
     """Between samples."""
 
     @classmethod
     def quick(cls) -> "Config":
-        """40 days of settling."""
+        """20 days of settling: the somnogen forgets in 45 hours."""
         return cls()
 
     @classmethod

@@ -5,6 +5,8 @@ parallelogram and ellipse with random position, size and pose, the one hiding at
 other; nine classes, the three single shapes and the six pairs.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -70,6 +72,7 @@ def _image(key: Array) -> tuple[Array, Array]:
     return image, label
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def shapes(key: Array, size: int) -> Batch:
     """`size` images as inputs `[size, 1024]` of mean near 0 and standard deviation near 1."""
     images, labels = jax.vmap(_image)(jax.random.split(key, size))

@@ -4,6 +4,7 @@ import ast
 import difflib
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +67,12 @@ def load(package: str, name: str) -> Experiment:
         raise Refusal(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
     module: Any = importlib.import_module(f"{package}.{name}")
     return module
+
+
+def quick_seconds(experiment: Experiment) -> float:
+    """How long the quick preset takes, as the docstring says; 0 where it does not."""
+    stated = re.search(r"quick\b[^;.]*?(\d+) s\b", experiment.__doc__ or "")
+    return float(stated[1]) if stated else 0.0
 
 
 def summary(experiment: Experiment) -> str:

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import matplotlib
@@ -48,7 +48,10 @@ def outcomes(package: str, task: Task, jobs: int, prepare: Callable[[], None]) -
     alone = list(modules)
     if jobs > 1:
         alone = [name for name, module in modules.items() if getattr(module, "TIMED", False)]
-        yield from _side_by_side(modules.keys() - alone, task, jobs, prepare)
+        # The longest first, so that no process is left to work alone at the end.
+        rest = sorted(modules.keys() - alone)
+        rest.sort(key=lambda name: -experiment.quick_seconds(modules[name]))
+        yield from _side_by_side(rest, task, jobs, prepare)
     for name in alone:
         yield _attempt(name, task)
 
@@ -82,13 +85,13 @@ def _captured(name: str, task: Task) -> Outcome:
 
 
 def _side_by_side(
-    names: Set[str], task: Task, jobs: int, prepare: Callable[[], None]
+    names: Sequence[str], task: Task, jobs: int, prepare: Callable[[], None]
 ) -> Iterator[Outcome]:
     pool = concurrent.futures.ProcessPoolExecutor(
         jobs, multiprocessing.get_context("spawn"), _begin, (prepare,)
     )
     try:
-        waiting = [pool.submit(_captured, name, task) for name in sorted(names)]
+        waiting = [pool.submit(_captured, name, task) for name in names]
         for done in concurrent.futures.as_completed(waiting):
             yield done.result()
     finally:

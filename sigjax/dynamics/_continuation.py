@@ -62,6 +62,7 @@ class Branch:
         where = f" at parameter {float(self.parameters[last]):.6g}" if last >= 0 else ""
         return f"{REASONS[int(self.reason)]}{where} ({last + 1} points)"
 
+    @jax.jit
     def folds(self) -> tuple[Array, Array]:
         """Where the branch turns back in the parameter.
 
@@ -183,8 +184,13 @@ def continuation(
         raise ValueError(f"residual must return the shape of the state {start.shape}, not {shape}")
 
     system = _System(residual, low, high)
-    first = jnp.append(start, value)
-    return system.follow(first, step, step if max_step is None else max_step, max_points, direction)
+    longest = step if max_step is None else max_step
+
+    @jax.jit  # one program instead of one for each operation
+    def follow(first: Array) -> Branch:
+        return system.follow(first, step, longest, max_points, direction)
+
+    return follow(jnp.append(start, value))
 
 
 class _System:

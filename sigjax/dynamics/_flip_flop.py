@@ -10,7 +10,6 @@ from jax import Array
 from sigjax.functional import logit, sigmoid
 
 from . import _mutual_inhibition as pair
-from ._bisection import bisect
 from ._equilibria import Equilibria, eigenvalues
 from ._parameters import broadcast, model, require_numbers, require_sign
 
@@ -132,8 +131,8 @@ class FlipFlop:
     def folds(self) -> tuple[Array, Array]:
         r"""The opposed drives d between which there are two stable states, at this drive I.
 
-        Folds in the plane of the two inputs form a closed curve, along which the sum of the inputs
-        rises from one cusp to the other: the drive picks one point on either side. At $I = w/2$:
+        Folds in the plane of the two inputs form a closed curve, of which the drive picks one point
+        on either side. At $I = w/2$:
         $|d| = |2 \operatorname{artanh} m - g w m/2|/g$ with $m = \sqrt{1 - 4/(gw)}$.
 
         Returns:
@@ -141,16 +140,8 @@ class FlipFlop:
           `window`.
         """
         weight, drive, gain = broadcast(self.weight, self.drive, self.gain)
-        alpha = gain * weight
-
-        def excess(angle: Array) -> Array:
-            p, q = pair.inputs(*pair.fold_curve(angle, alpha, alpha), alpha, alpha)
-            return p + q - 2 * gain * drive
-
-        quarter = jnp.full_like(alpha, jnp.pi / 4)
-        angle = bisect(excess, -quarter, 3 * quarter)
-        p, q = pair.inputs(*pair.fold_curve(angle, alpha, alpha), alpha, alpha)
+        half = pair.folds_along_difference(2 * gain * drive, gain * weight)
         low, high = FlipFlop(weight, drive, gain=gain).window()
         inside = (drive >= low) & (drive <= high)
-        d = jnp.where(inside, jnp.abs(p - q) / (2 * gain), jnp.nan)
+        d = jnp.where(inside, half / gain, jnp.nan)
         return -d, d

@@ -17,6 +17,7 @@ around 0, passed once by an angle.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -36,6 +37,7 @@ class Roots(NamedTuple):
     stable: Array
 
 
+@jax.jit
 def roots(p: Array, q: Array, alpha: Array, beta: Array) -> Roots:
     """All equilibria; the arguments have one shape."""
 
@@ -102,7 +104,7 @@ def inputs(u: Array, v: Array, alpha: Array, beta: Array) -> tuple[Array, Array]
     return u + alpha * sigmoid(v), v + beta * sigmoid(u)
 
 
-def cusp_angle(alpha: Array, beta: Array) -> Array:
+def _cusp_angle(alpha: Array, beta: Array) -> Array:
     """Where two folds of the curve meet, between -pi/2 and 0; the other cusp is half a turn on.
 
     There the curve is tangent to the lines of constant q.
@@ -114,3 +116,40 @@ def cusp_angle(alpha: Array, beta: Array) -> Array:
 
     quarter = jnp.full_like(alpha, jnp.pi / 2)
     return bisect(tangency, -quarter, jnp.zeros_like(alpha))
+
+
+@jax.jit
+def folds_along_p(q: Array, alpha: Array, beta: Array) -> tuple[Array, Array]:
+    """The lower and the upper p between which there are two stable equilibria; NaN without any.
+
+    Between the cusps q rises along one side of the curve and falls along the other.
+    """
+
+    def input_of_y(angle: Array) -> Array:
+        return inputs(*fold_curve(angle, alpha, beta), alpha, beta)[1] - q
+
+    cusp = _cusp_angle(alpha, beta)
+    found = []
+    for start in (cusp, cusp + jnp.pi):
+        angle = bisect(input_of_y, start, start + jnp.pi)
+        found.append(inputs(*fold_curve(angle, alpha, beta), alpha, beta)[0])
+    between = input_of_y(cusp) * input_of_y(cusp + jnp.pi) < 0
+    low, high = jnp.minimum(*found), jnp.maximum(*found)
+    return jnp.where(between, low, jnp.nan), jnp.where(between, high, jnp.nan)
+
+
+@jax.jit
+def folds_along_difference(total: Array, alpha: Array) -> Array:
+    """Half the difference |p - q| at the fold with alpha = beta where p + q is `total`.
+
+    The sum of the inputs rises from one cusp of the curve to the other.
+    """
+
+    def excess(angle: Array) -> Array:
+        p, q = inputs(*fold_curve(angle, alpha, alpha), alpha, alpha)
+        return p + q - total
+
+    quarter = jnp.full_like(alpha, jnp.pi / 4)
+    angle = bisect(excess, -quarter, 3 * quarter)
+    p, q = inputs(*fold_curve(angle, alpha, alpha), alpha, alpha)
+    return jnp.abs(p - q) / 2

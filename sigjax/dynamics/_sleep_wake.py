@@ -10,7 +10,6 @@ from jax import Array
 from sigjax.functional import sigmoid
 
 from . import _mutual_inhibition as pair
-from ._bisection import bisect
 from ._equilibria import Equilibria, eigenvalues
 from ._parameters import broadcast, model, require_numbers, require_sign
 
@@ -143,25 +142,10 @@ class SleepWake:
     def folds(self) -> tuple[Array, Array]:
         """The drives in mV between which waking and sleep are both stable.
 
-        Folds form a closed curve in the plane of the two inputs, between whose two cusps the
-        input of V_m rises on one side and falls on the other.
-
         Returns:
           Lower drive, where sleep ends, and upper drive, where waking ends; NaN where there is no
           hysteresis.
         """
-        q, alpha, beta = self._scaled()
-        theta, sigma, q = broadcast(self.theta, self.sigma, q)
-
-        def input_of_wake(angle: Array) -> Array:
-            return pair.inputs(*pair.fold_curve(angle, alpha, beta), alpha, beta)[1] - q
-
-        cusp = pair.cusp_angle(alpha, beta)
-        drives = []
-        for start in (cusp, cusp + jnp.pi):
-            angle = bisect(input_of_wake, start, start + jnp.pi)
-            p, _ = pair.inputs(*pair.fold_curve(angle, alpha, beta), alpha, beta)
-            drives.append(theta + sigma * p)
-        between = input_of_wake(cusp) * input_of_wake(cusp + jnp.pi) < 0
-        low, high = jnp.minimum(*drives), jnp.maximum(*drives)
-        return jnp.where(between, low, jnp.nan), jnp.where(between, high, jnp.nan)
+        theta, sigma, *scaled = broadcast(self.theta, self.sigma, *self._scaled())
+        low, high = pair.folds_along_p(*scaled)
+        return theta + sigma * low, theta + sigma * high

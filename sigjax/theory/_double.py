@@ -1,6 +1,7 @@
 """Formulas of theory are evaluated in float64, whatever the caller's precision is."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,9 +80,23 @@ def _over_grid(formula: Callable[..., Any], static: Any, *arguments: Array) -> A
     shape = jnp.broadcast_shapes(*(argument.shape for argument in arguments))
     if shape == ():
         return formula(static, *arguments)
-    points = [jnp.broadcast_to(argument, shape).ravel() for argument in arguments]
-    values = lax.map(lambda point: formula(static, *point), points, batch_size=_BATCH)
-    return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), values)
+    size = math.prod(shape)
+    batch = max(1, min(_BATCH, size))
+    # Filled up with copies of the last point: a remainder would be a second program.
+    missing = -size % batch
+
+    def in_batches(argument: Array) -> Array:
+        points = jnp.broadcast_to(argument, shape).ravel()
+        return jnp.pad(points, (0, missing), mode="edge").reshape(-1, batch)
+
+    def of_batch(points: list[Array]) -> Any:
+        return jax.vmap(functools.partial(formula, static))(*points)
+
+    values = lax.map(of_batch, [in_batches(argument) for argument in arguments])
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size].reshape(shape + leaf.shape[2:]),
+        values,
+    )
 
 
 def _widened(arguments: tuple[ArrayLike, ...], varying: dict[int, Array]) -> list[Array]:
