@@ -7,7 +7,7 @@ MNIST, batches of 60; learning rate and the weights' standard deviation are not 
 
     python -m experiments run batch_norm [--data mnist]
 
-Time on 2 CPU cores: quick 20 s, paper 5 min. Must show: with normalisation every level of accuracy
+Time on 2 CPU cores: quick 10 s, paper 5 min. Must show: with normalisation every level of accuracy
 is reached sooner and the percentiles drift less; the slope of the sigmoid at 4 is 14.15 times
 smaller than at 0. `--data mnist` fetches MNIST from OpenML; digits come with scikit-learn.
 """

@@ -6,7 +6,7 @@ start at 8, as it is and through `sigjax.stabilize`. On handwritten digits.
 
     python -m experiments run diagnosis
 
-Time on 2 CPU cores: quick 25 s, paper 5 min. Must show: the probe's verdict and rate, confirmed by
+Time on 2 CPU cores: quick 20 s, paper 5 min. Must show: the probe's verdict and rate, confirmed by
 training: what it calls vanishing does not learn, what it does not, does; `jax.nn`'s bfloat16 slope
 at 8 is exactly 0, so the network as it is stays where it was.
 """

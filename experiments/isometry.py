@@ -7,7 +7,7 @@ with 200 layers of 400 is done on digits.
 
     python -m experiments run isometry
 
-Time on 2 CPU cores: quick 45 s, paper 1 h. Must show: variances L (mu_2 / mu_1^2 - 1 - s_1) and
+Time on 2 CPU cores: quick 35 s, paper 1 h. Must show: variances L (mu_2 / mu_1^2 - 1 - s_1) and
 the known edges in drawn networks; orthogonal tanh with small q* learns faster than Gaussian tanh
 and than ReLU.
 """

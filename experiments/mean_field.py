@@ -7,7 +7,7 @@ Schoenholz et al. 2017, ICLR (arXiv:1611.01232), figures 2, 4 and 5 (bias varian
 
     python -m experiments run mean_field
 
-Time on 2 CPU cores: quick 45 s, paper 1 h. Must show: chi_1 = 1 at weight variance 1.76096 for
+Time on 2 CPU cores: quick 25 s, paper 1 h. Must show: chi_1 = 1 at weight variance 1.76096 for
 tanh; drawn networks keep to the theory; deep ones train near the edge and nowhere else; the
 logistic has no edge below sigma_w = 10.
 """

@@ -4,7 +4,7 @@ Figure: Flax's time over the others', for each cell, direction and dtype.
 
     python -m experiments run speed_gates
 
-Time on 2 CPU cores: quick 30 s, paper 6 min. 128 steps (quick: 64), batch 64, 128 inputs, 256
+Time on 2 CPU cores: quick 15 s, paper 6 min. 128 steps (quick: 64), batch 64, 128 inputs, 256
 units. sigjax should take no longer than flax.nnx.RNN, and bfloat16 cost it no more than it costs
 Flax. A shared machine's clock passes no verdict: the ratios are reported. torch is timed where it
 is installed; its products are as fast as the processor allows, so it cannot be beaten by much.

@@ -6,7 +6,7 @@ Sun 2018 (CVPR 7132-7141; arXiv:1709.01507, figure 6 and table 10).
 
     python -m experiments run squeeze_excite
 
-Time on 2 CPU cores: quick 25 s, paper 4 min. Must show: $2C^2/r$ parameters a block, exactly.
+Time on 2 CPU cores: quick 15 s, paper 4 min. Must show: $2C^2/r$ parameters a block, exactly.
 The rest is reported: on 1,797 digits differences of a point are not resolved, and whether gates
 tell classes apart more in deeper blocks, as in the paper, is for the figure to say.
 """

@@ -23,6 +23,11 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
+def commit() -> str | None:
+    """The commit of the checkout, if it is one."""
+    return _git("rev-parse", "HEAD")
+
+
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that a result may depend on."""
     return {"python": platform.python_version()} | {
@@ -36,7 +41,7 @@ def provenance() -> dict[str, Any]:
     device = jax.devices()[0]
     config: Any = jax.config
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": commit(),
         "dirty": None if status is None else bool(status),
         "versions": versions(),
         "backend": jax.default_backend(),

@@ -21,7 +21,7 @@ from .claims import Claim
 from .experiment import Experiment, summary
 from .locks import SHARD_LOCK, locked
 from .processes import first
-from .provenance import provenance
+from .provenance import commit, provenance
 from .refusal import Refusal
 from .style import style
 from .sweep import EVERYTHING, NOTHING, PointsMissing, PointStore, Share, saving_points
@@ -122,7 +122,9 @@ def _open(
     if finished is None:
         return None
     record, content = finished
-    print(f"{request.name}: measured {record['utc']}; --force measures again")
+    measured_by = record.get("commit")
+    code = "" if measured_by == commit() else f" by other code (commit {measured_by})"
+    print(f"{request.name}: measured {record['utc']}{code}; --force measures again")
     return content
 
 

@@ -13,6 +13,14 @@ import sigjax.nn as snn
 from tests.nn.models import MODELS, build
 
 
+@pytest.fixture(autouse=True, scope="module")
+def hardly_optimized():
+    """Some hundred small programs: to optimise them takes longer than to run them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(autouse=True)
 def standard_promotion(request):
     """Flax's norms promote bfloat16 with float32 in silence."""

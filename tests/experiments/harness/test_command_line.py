@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from experiments.harness import experiment
 from experiments.harness.command_line import main
 
 ROOT = Path(__file__).parents[3]
@@ -139,6 +141,24 @@ def test_every_experiment_of_the_project_is_listed():
     )
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert {"accuracy", "certify", "gradient_depth", "speed", "speed_depth"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Time on 2 CPU cores: quick 85 s, paper 15 min.", 85),
+        ("Time: quick (every 8,191st number) 15 s; paper 45 minutes", 15),
+        ("It is quick. paper 20 s", 0),
+        (None, 0),
+    ],
+)
+def test_the_docstring_says_how_long_it_takes(text, seconds):
+    assert experiment.quick_seconds(types.SimpleNamespace(__doc__=text)) == seconds
+
+
+def test_every_experiment_of_the_project_says_how_long_it_takes():
+    for name in experiment.names("experiments"):
+        assert experiment.quick_seconds(experiment.load("experiments", name)) > 0, name
 
 
 @pytest.mark.parametrize("kind", ["FAIL", "TIMED"])

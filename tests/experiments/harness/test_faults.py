@@ -152,14 +152,19 @@ def test_a_loss_that_is_nan_fails_its_claim_and_is_shown(command, squares, tmp_p
     assert {path.name for path in the_run(tmp_path, "nan").iterdir()} >= RESULTS
 
 
-# Children are forked from a process that has imported everything and started nothing, so that
-# fifty of them take seconds, not minutes.
+# Children are forked from a process that has imported everything, has drawn once, and has started
+# no thread, so that fifty of them take seconds, not minutes.
 KILLER = """
-import os, random, signal, sys, time
+import io, os, random, signal, sys, time
 from pathlib import Path
 import matplotlib
 matplotlib.use("Agg")
+from matplotlib import pyplot
 from experiments.harness.command_line import main
+
+for kind in ("png", "pdf"):  # loads fonts and writers
+    pyplot.figure().text(0, 0, "text")
+    pyplot.savefig(io.BytesIO(), format=kind)
 
 package, results = sys.argv[1], Path(sys.argv[2])
 generator = random.Random(0)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from experiments.harness import storage
+from experiments.harness import runner, storage
 from experiments.harness.refusal import Refusal
 from experiments.harness.runner import Run, run
 
@@ -56,6 +56,15 @@ def test_a_finished_run_is_judged_again_but_not_measured(request_of, squares):
     assert squares.CALLS == [0, 1, 2, 3]
     assert claims[0].measured == 9
     assert (request_of().folder / "data.nc").read_bytes() == first
+
+
+def test_a_result_of_other_code_says_so(request_of, monkeypatch, capsys):
+    run(request_of())
+    run(request_of())
+    assert "by other code" not in capsys.readouterr().out
+    monkeypatch.setattr(runner, "commit", lambda: "0" * 40)
+    run(request_of())
+    assert "by other code (commit" in capsys.readouterr().out
 
 
 def test_force_measures_again(request_of, squares):
