@@ -55,7 +55,7 @@ class Config:
     """Examples B."""
     deepest: tuple[int, int] = (2000, 256)
     """Layers and units of the network that is measured last."""
-    rounds: int = 2
+    rounds: int = 5
     """Readings of which the median counts; the deepest network is read once."""
 
     def __post_init__(self) -> None:
@@ -218,7 +218,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _ticks(axis: Axes, sizes: np.ndarray) -> None:
     """The sizes themselves along a logarithmic axis."""
     axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
-    axis.minorticks_off()
+    axis.set_xticks([], minor=True)
 
 
 def plot(dataset: xr.Dataset) -> Figure:

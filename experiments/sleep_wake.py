@@ -297,7 +297,9 @@ def plot(dataset: xr.Dataset) -> Figure:
                 axis.axvspan(start, min(end, 72), color=COLOURS[0], alpha=0.12, linewidth=0)
         axis.set_xlabel("time (h; shaded: asleep)")
         axis.set_xticks(range(0, 73, 12))
-        axis.legend(loc="center right")
+    drives.legend(loc="center right")
+    potentials.set_ylim(top=8)  # room for the legend
+    potentials.legend(loc="upper center", ncols=2)
 
     back = dataset["branch_back"] != 0
     loop.plot(

@@ -389,7 +389,9 @@ def _plot_pieces(axis: Any, part: xr.Dataset) -> None:
     axis.set_xlabel("x (1)")
     axis.set_ylabel("value (1)")
     axis.set_title(f"{DRAWN_UNITS} sigmoids make a wave")
-    axis.legend(ncols=2)
+    low, high = axis.get_ylim()
+    axis.set_ylim(top=high + 0.2 * (high - low))  # room for the legend
+    axis.legend(ncols=2, loc="upper center")
 
 
 def _plot_plane(axis: Any, part: xr.Dataset) -> None:
