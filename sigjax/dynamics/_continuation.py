@@ -62,7 +62,6 @@ class Branch:
         where = f" at parameter {float(self.parameters[last]):.6g}" if last >= 0 else ""
         return f"{REASONS[int(self.reason)]}{where} ({last + 1} points)"
 
-    @jax.jit
     def folds(self) -> tuple[Array, Array]:
         """Where the branch turns back in the parameter.
 
@@ -73,35 +72,40 @@ class Branch:
           Parameters `[points - 1]` and states `[points - 1, variables]` of the folds, each in the
           row of the point before it, NaN elsewhere.
         """
-        step = jnp.diff(self.lengths)
-        slopes = self.tangents[:, -1]
-        turns = slopes[:-1] * slopes[1:] < 0
-        points = jnp.concatenate([self.states, self.parameters[:, None]], axis=1)
+        return _turning_points(self)
 
-        def between(s: Array, row: Array, tangents: Array, length: Array) -> Array:
-            """Hermite's cubic at s in [0, 1]."""
-            start, end = row
-            first, last = tangents * length
-            chord = end - start
-            bend = (first - 2 * chord + last) * s + (3 * chord - 2 * first - last)
-            return start + s * (first + s * bend)
 
-        def turning_point(row: Array, tangents: Array, length: Array) -> Array:
-            first, last = tangents[:, -1] * length
-            chord = row[1, -1] - row[0, -1]
-            # derivative: first + 2 (3 chord - 2 first - last) s + 3 (first - 2 chord + last) s^2
-            b, a = 3 * chord - 2 * first - last, 3 * (first - 2 * chord + last)
-            root = jnp.sqrt(jnp.maximum(b * b - a * first, 0))
-            q = -(b + jnp.where(b >= 0, root, -root))
-            one, two = first / q, q / jnp.where(a == 0, 1, a)
-            s = jnp.where((one >= 0) & (one <= 1), one, two)
-            return between(s, row, tangents, length)
+@jax.jit
+def _turning_points(branch: Branch) -> tuple[Array, Array]:
+    step = jnp.diff(branch.lengths)
+    slopes = branch.tangents[:, -1]
+    turns = slopes[:-1] * slopes[1:] < 0
+    points = jnp.concatenate([branch.states, branch.parameters[:, None]], axis=1)
 
-        pairs = jnp.stack([points[:-1], points[1:]], axis=1)
-        directions = jnp.stack([self.tangents[:-1], self.tangents[1:]], axis=1)
-        found = jax.vmap(turning_point)(pairs, directions, step)
-        found = jnp.where(turns[:, None], found, jnp.nan)
-        return found[:, -1], found[:, :-1]
+    def between(s: Array, row: Array, tangents: Array, length: Array) -> Array:
+        """Hermite's cubic at s in [0, 1]."""
+        start, end = row
+        first, last = tangents * length
+        chord = end - start
+        bend = (first - 2 * chord + last) * s + (3 * chord - 2 * first - last)
+        return start + s * (first + s * bend)
+
+    def turning_point(row: Array, tangents: Array, length: Array) -> Array:
+        first, last = tangents[:, -1] * length
+        chord = row[1, -1] - row[0, -1]
+        # derivative: first + 2 (3 chord - 2 first - last) s + 3 (first - 2 chord + last) s^2
+        b, a = 3 * chord - 2 * first - last, 3 * (first - 2 * chord + last)
+        root = jnp.sqrt(jnp.maximum(b * b - a * first, 0))
+        q = -(b + jnp.where(b >= 0, root, -root))
+        one, two = first / q, q / jnp.where(a == 0, 1, a)
+        s = jnp.where((one >= 0) & (one <= 1), one, two)
+        return between(s, row, tangents, length)
+
+    pairs = jnp.stack([points[:-1], points[1:]], axis=1)
+    directions = jnp.stack([branch.tangents[:-1], branch.tangents[1:]], axis=1)
+    found = jax.vmap(turning_point)(pairs, directions, step)
+    found = jnp.where(turns[:, None], found, jnp.nan)
+    return found[:, -1], found[:, :-1]
 
 
 class _Walk(NamedTuple):
