@@ -46,13 +46,6 @@ class Config:
     rounds: int = 3
     """Timed rounds."""
 
-    def __post_init__(self) -> None:
-        if not self.fits or min(self.fits) < 1:
-            raise ValueError(f"fits must be positive numbers of problems, got {self.fits}")
-        for name in ("points", "rounds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-
     @classmethod
     def quick(cls) -> "Config":
         """Medians of 3 rounds."""

@@ -60,7 +60,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("depths", "widths", "seeds"):
-            if len(getattr(self, name)) < 2 or min(getattr(self, name)) < 1:
+            if len(getattr(self, name)) < 2:
                 raise ValueError(f"{name} must be two or more sizes, got {getattr(self, name)}")
         if min(self.depths) < 10:
             raise ValueError(f"depths must be at least 10 layers, got {self.depths}")

@@ -61,11 +61,6 @@ class Config:
 
     def __post_init__(self) -> None:
         subjects.check_names(self.functions, FUNCTIONS)
-        for name in ("rounds", "rounds_in_memory"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.sizes or min(self.sizes) < 1:
-            raise ValueError(f"sizes must be positive numbers of elements, got {self.sizes}")
 
     @classmethod
     def quick(cls) -> "Config":

@@ -1,8 +1,10 @@
 """What an experiment is, and which there are."""
 
 import ast
+import dataclasses
 import difflib
 import importlib
+import math
 import pkgutil
 import re
 from pathlib import Path
@@ -67,6 +69,31 @@ def load(package: str, name: str) -> Experiment:
         raise Refusal(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
     module: Any = importlib.import_module(f"{package}.{name}")
     return module
+
+
+def check_numbers(config: Any) -> None:
+    """Whole numbers of a configuration count something, others are rates, times and the like.
+
+    Raises:
+      Refusal: naming the flag, for a whole number below 1, another that is negative or not
+        finite, or an empty tuple.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        several = isinstance(value, tuple)
+        wrong = [number for number in (value if several else (value,)) if not _sensible(number)]
+        if wrong or value == ():
+            whole = any(isinstance(number, int) for number in wrong)
+            bound = "at least 1" if whole else "finite and not negative"
+            wanted = "one or more values" if value == () else bound
+            flag = "--" + field.name.replace("_", "-")
+            raise Refusal(f"{flag} must be {wanted}, got {value}")
+
+
+def _sensible(number: Any) -> bool:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return True
+    return number >= 1 if isinstance(number, int) else math.isfinite(number) and number >= 0
 
 
 def quick_seconds(experiment: Experiment) -> float:

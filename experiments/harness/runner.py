@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 
 from . import storage
 from .claims import Claim
-from .experiment import Experiment, summary
+from .experiment import Experiment, check_numbers, summary
 from .locks import SHARD_LOCK, locked
 from .processes import first
 from .provenance import commit, provenance
@@ -39,13 +39,20 @@ _FILES = {
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """An experiment with its configuration, and where its results go."""
+    """An experiment with its configuration, and where its results go.
+
+    Raises:
+      Refusal: as `check_numbers`.
+    """
 
     experiment: Experiment
     config: Any
     preset: str
     seed: int
     results: Path
+
+    def __post_init__(self) -> None:
+        check_numbers(self.config)
 
     @property
     def name(self) -> str:

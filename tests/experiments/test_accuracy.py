@@ -39,7 +39,6 @@ def test_every_panel_shows_every_library(dataset):
     plt.close(figure)
 
 
-@pytest.mark.parametrize("fields", [{"float32_stride": 0}, {"functions": ("sin",)}])
-def test_a_bad_configuration_is_refused(fields):
-    with pytest.raises(ValueError, match=next(iter(fields))):
-        accuracy.Config(**fields)
+def test_a_function_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="functions must be some of"):
+        accuracy.Config(functions=("sin",))

@@ -1,5 +1,6 @@
 """What a user types, and what comes back."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from experiments.harness import experiment
 from experiments.harness.command_line import main
+from experiments.harness.refusal import Refusal
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,6 +66,32 @@ def test_a_bad_flag(type_in, flags):
     assert status == 2
     assert flags.split()[0] in out + errors
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--count 0", "--count must be at least 1, got 0"),
+        ("--pause -0.1", "--pause must be finite and not negative, got -0.1"),
+        ("--expected nan", "--expected must be finite and not negative, got nan"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_before_anything_is_made(type_in, flags, message):
+    status, _, errors = type_in(f"run squares {flags}")
+    assert status == 2
+    assert errors == f"error: {message}\n"
+    assert not Path("results").exists()
+
+
+def test_tuples_are_checked_and_presets_make_sense():
+    for fields in ({"depths": (0, 20)}, {"depths": ()}):
+        config = dataclasses.make_dataclass("Config", fields)(**fields)
+        with pytest.raises(Refusal, match="--depths must be"):
+            experiment.check_numbers(config)
+    for name in experiment.names("experiments"):
+        module = experiment.load("experiments", name)
+        for config in (module.Config.quick(), module.Config.paper()):
+            experiment.check_numbers(config)
 
 
 def test_help_explains_every_field(type_in):
