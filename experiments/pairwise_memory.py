@@ -24,7 +24,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, gather, sweep
-from experiments.harness.stopwatch import compiled, race
+from experiments.harness.stopwatch import compiled, median_seconds
 from sigjax.losses import sigmoid_pairwise_loss
 
 # The memory bar is for this many pairs; counting it does not need it.
@@ -82,8 +82,7 @@ def _measure(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Data
         contestants = {
             chunk: functools.partial(program, *arguments) for chunk, program in programs.items()
         }
-        times = race(contestants, config.rounds, 1, seed=0, paces=("blocking",))["blocking"]
-        seconds = [float(np.median(times[str(chunk)])) for chunk in labels]
+        seconds = list(median_seconds(contestants, config.rounds).values())
     return xr.Dataset(
         {"memory": ("chunk", memory), "seconds": ("chunk", seconds)},
         coords={"chunk": list(labels)},

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import _sigmoid_calibration
 
 from experiments.harness import Claim, gather, sweep
-from experiments.harness.stopwatch import compiled, race
+from experiments.harness.stopwatch import compiled, median_seconds
 from experiments.probability.distortions import DISTORTIONS
 from sigjax.calibration import fit_platt
 
@@ -86,9 +86,9 @@ def _time(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset
     right = jax.random.bernoulli(for_labels, DISTORTIONS["sigmoid"](drawn))
     scores, labels = np.asarray(drawn, np.float64), np.asarray(right, np.int32)
     contestants = _ours(scores, labels) | {PEER: _theirs(scores, labels)}
-    seconds = race(contestants, config.rounds, 1, seed=0, paces=("blocking",))["blocking"]
+    seconds = median_seconds(contestants, config.rounds)
     return xr.Dataset(
-        {"seconds": ("contestant", [float(np.median(times)) for times in seconds.values()])},
+        {"seconds": ("contestant", list(seconds.values()))},
         coords={"contestant": list(seconds)},
     )
 

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 import sigjax.nn as snn
 from experiments.harness import Claim, gather, sweep
-from experiments.harness.stopwatch import compiled, race
+from experiments.harness.stopwatch import compiled, median_seconds
 
 TIMED = True
 CELLS = ("GRU", "LSTM")
@@ -119,9 +119,9 @@ def _time(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset
         jax.block_until_ready(contestants[label]())
     if dtype == "float32" and importlib.util.find_spec("torch"):
         contestants["torch"] = _of_torch(name, direction, config, inputs)
-    seconds = race(contestants, config.rounds, 1, seed=0, paces=("blocking",))["blocking"]
+    seconds = median_seconds(contestants, config.rounds)
     return xr.Dataset(
-        {"seconds": ("contestant", [float(np.median(times)) for times in seconds.values()])},
+        {"seconds": ("contestant", list(seconds.values()))},
         coords={"contestant": list(seconds)},
     )
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import os
 import random
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -60,6 +61,12 @@ def race(
             for pace in paces:
                 seconds[pace][name].append(taken[pace] / calls)
     return seconds
+
+
+def median_seconds(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, float]:
+    """The median time of a call over the rounds of a `race`, each call waited for."""
+    seconds = race(contestants, rounds, calls=1, seed=0, paces=("blocking",))["blocking"]
+    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def _blocking(run: Contestant, calls: int) -> dict[str, float]:
