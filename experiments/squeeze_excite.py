@@ -254,11 +254,12 @@ def plot(dataset: xr.Dataset) -> Figure:
     names = ["none" if r == _NONE else str(int(r)) for r in dataset["reduction"].values]
     rows = np.arange(len(names))
     mean = dataset["accuracy"].mean("seed")
-    accuracy.bar(rows, mean, color="C0", width=0.6)
+    bars = accuracy.bar(rows, mean, color="C0", width=0.6)
+    accuracy.bar_label(bars, fmt="%.3f", label_type="center", color="white")
     for seed in dataset["seed"].values:
         accuracy.plot(rows, dataset["accuracy"].sel(seed=seed), "k.")
     accuracy.set_xticks(rows, names)
-    accuracy.set_ylim(0.8, 1)
+    accuracy.set_ylim(0, 1.02)
     accuracy.set_xlabel("reduction r")
     accuracy.set_ylabel(f"share of {_TEST} test digits (1)")
     accuracy.set_title("reduction ablation (dots: seeds)")
