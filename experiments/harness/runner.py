@@ -128,6 +128,7 @@ def _open(
     finished = _finished(folder)
     if finished is None:
         return None
+    _drop_points(folder)  # left by a run that was killed while it did so
     record, content = finished
     measured_by = record.get("commit")
     code = "" if measured_by == commit() else f" by other code (commit {measured_by})"
@@ -167,7 +168,7 @@ def _keep(request: Run, content: bytes, seconds: float) -> bytes:
     }
     # Last: a folder with this file has everything, and the points are not needed any more.
     _write_json(folder / "provenance.json", record | {"record_sha256": _seal(record)})
-    shutil.rmtree(folder / "points")
+    _drop_points(folder)
     return content
 
 
@@ -237,7 +238,12 @@ def _refuse_foreign(folder: Path) -> None:
             raise Refusal(f"{path} is not a file of this run; move it away and run again")
 
 
-def _clear(folder: Path) -> None:
+def _drop_points(folder: Path) -> None:
     shutil.rmtree(folder / "points", ignore_errors=True)
-    for name in _FILES - {".lock"}:
+
+
+def _clear(folder: Path) -> None:
+    _drop_points(folder)
+    # First: without its record the folder is that of a run to be done, with it a whole one.
+    for name in ("provenance.json", *sorted(_FILES - {"provenance.json", ".lock"})):
         (folder / name).unlink(missing_ok=True)
