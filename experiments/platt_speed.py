@@ -12,7 +12,7 @@ process, in an order drawn anew each round, medians; compilation is apart.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import _sigmoid_calibration
 
 from experiments.harness import Claim, gather, sweep
-from experiments.harness.stopwatch import compiled, median_seconds
+from experiments.harness.stopwatch import Call, Contestant, contestants, median_seconds
 from experiments.probability.distortions import DISTORTIONS
 from sigjax.calibration import fit_platt
 
@@ -57,23 +57,17 @@ class Config:
         return cls(fits=(1, 3, 10, 30, 100, 300, 1000), rounds=25)
 
 
-def _ours(scores: np.ndarray, labels: np.ndarray) -> dict[str, Callable[[], tuple[Array, Array]]]:
-    """One call of all fits in each dtype, compiled and run once."""
-    lowered, arguments = {}, {}
+def _ours(scores: np.ndarray, labels: np.ndarray) -> dict[str, Contestant]:
+    """One call of all fits in each dtype."""
+    calls = {}
     for dtype in DTYPES:
         with jax.enable_x64(dtype == "float64"):
-            arguments[dtype] = jnp.asarray(scores, dtype), jnp.asarray(labels, dtype)
-            lowered[dtype] = jax.jit(jax.vmap(fit_platt)).lower(*arguments[dtype])
-    ready: dict[str, Any] = compiled(lowered)
-    contestants: dict[str, Callable[[], Any]] = {
-        f"sigjax, {dtype}": functools.partial(fits, *arguments[dtype])
-        for dtype, fits in ready.items()
-    }
-    jax.block_until_ready([run() for run in contestants.values()])
-    return contestants
+            arguments = jnp.asarray(scores, dtype), jnp.asarray(labels, dtype)
+            calls[f"sigjax, {dtype}"] = Call.of(jax.vmap(fit_platt), *arguments)
+    return contestants(calls)
 
 
-def _theirs(scores: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
+def _theirs(scores: np.ndarray, labels: np.ndarray) -> Contestant:
     def run() -> list[tuple[float, float]]:
         return [_sigmoid_calibration(*one) for one in zip(scores, labels, strict=True)]
 
@@ -85,8 +79,8 @@ def _time(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset
     drawn = jax.random.normal(for_scores, (point["fits"], config.points))
     right = jax.random.bernoulli(for_labels, DISTORTIONS["sigmoid"](drawn))
     scores, labels = np.asarray(drawn, np.float64), np.asarray(right, np.int32)
-    contestants = _ours(scores, labels) | {PEER: _theirs(scores, labels)}
-    seconds = median_seconds(contestants, config.rounds)
+    running = _ours(scores, labels) | {PEER: _theirs(scores, labels)}
+    seconds = median_seconds(running, config.rounds)
     return xr.Dataset(
         {"seconds": ("contestant", list(seconds.values()))},
         coords={"contestant": list(seconds)},

@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, gather, sweep
-from experiments.harness.stopwatch import PACES, compiled, race
+from experiments.harness.stopwatch import PACES, Call, Contestant, contestants, race
 from experiments.numerics import subjects
 from experiments.numerics.forms import FORMS
 from experiments.numerics.judge import errors, worst
@@ -83,23 +83,11 @@ def _in_mode(function: Callable[[Array], Array], mode: str) -> Callable[[Array, 
     return {"forward": lambda x, _: function(x), "vjp": vjp, "hvp": hvp}[mode]
 
 
-def _bind(
-    programs: Mapping[str, Callable[..., Array]], *arguments: Array
-) -> dict[str, Callable[[], Array]]:
-    """Contestants, compiled and run once."""
-    lowered = {name: jax.jit(program).lower(*arguments) for name, program in programs.items()}
-    ready: dict[str, Any] = compiled(lowered)
-    jax.block_until_ready([program(*arguments) for program in ready.values()])
-    return {name: functools.partial(program, *arguments) for name, program in ready.items()}
-
-
-def _race(
-    contestants: Mapping[str, Callable[[], object]], size: int, config: Config, seed: int
-) -> np.ndarray:
-    """Seconds a call, `[pace, contestant, round]`."""
+def _race(running: Mapping[str, Contestant], size: int, config: Config, seed: int) -> np.ndarray:
+    """The median seconds of a call, `[pace, contestant]`."""
     rounds, calls = (config.rounds, 20) if size < _SMALL else (config.rounds_in_memory, 2)
-    found = race(contestants, rounds, calls, seed)
-    return np.array([[found[pace][name] for name in contestants] for pace in PACES])
+    found = race(running, rounds, calls, seed)
+    return np.median([[found[pace][name] for name in running] for pace in PACES], axis=-1)
 
 
 def _arguments(name: str, dtype: str, size: int, seed: int) -> tuple[Array, Array]:
@@ -112,16 +100,16 @@ def _arguments(name: str, dtype: str, size: int, seed: int) -> tuple[Array, Arra
 def _time_function(point: Mapping[str, Any], *, config: Config, seed: int) -> xr.Dataset:
     name, dtype, size = point["function"], point["dtype"], point["size"]
     arguments = _arguments(name, dtype, size, seed)
-    programs = {}
+    calls = {}
     for library in CONTESTANTS[:-1]:
         function = subjects.subject(library, name)
         if function is not None and subjects.has(library, name, dtype):
-            programs[library] = _in_mode(function, point["mode"])
-    contestants = _bind(programs | {"copy": lambda x, c: jnp.copy(x)}, *arguments)
-    seconds = _race(contestants, size, config, seed)
+            calls[library] = Call.of(_in_mode(function, point["mode"]), *arguments)
+    calls["copy"] = Call.of(lambda x, _: jnp.copy(x), *arguments)
+    seconds = _race(contestants(calls), size, config, seed)
     return xr.Dataset(
-        {"seconds": (("pace", "contestant"), np.median(seconds, axis=-1))},
-        coords={"pace": list(PACES), "contestant": list(contestants)},
+        {"seconds": (("pace", "contestant"), seconds)},
+        coords={"pace": list(PACES), "contestant": list(calls)},
     )
 
 
@@ -130,8 +118,8 @@ def _time_forms(point: Mapping[str, Any], *, config: Config, seed: int) -> xr.Da
     x, _ = _arguments("sigmoid", "float32", size, seed)
     chosen = {label: form[order] for label, form in FORMS.items()}
     programs = {label: jax.jit(form) for label, form in chosen.items() if form is not None}
-    contestants = _bind(programs, x)
-    seconds = _race(contestants, size, config, seed)
+    calls = {label: Call.of(program, x) for label, program in programs.items()}
+    seconds = _race(contestants(calls), size, config, seed)
     tried = float32_numbers(0, 2**32 // _STRIDE, _STRIDE)
     ulp = [
         worst(tried, errors("sigmoid", order, tried, np.asarray(program(tried)))).ulp
@@ -139,10 +127,10 @@ def _time_forms(point: Mapping[str, Any], *, config: Config, seed: int) -> xr.Da
     ]
     return xr.Dataset(
         {
-            "form_seconds": (("pace", "form"), np.median(seconds, axis=-1)),
+            "form_seconds": (("pace", "form"), seconds),
             "form_ulp": ("form", np.array(ulp)),
         },
-        coords={"pace": list(PACES), "form": list(contestants)},
+        coords={"pace": list(PACES), "form": list(calls)},
     )
 
 

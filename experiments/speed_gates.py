@@ -13,7 +13,7 @@ is installed; its products are as fast as the processor allows, so it cannot be 
 import dataclasses
 import functools
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 import sigjax.nn as snn
 from experiments.harness import Claim, gather, sweep
-from experiments.harness.stopwatch import compiled, median_seconds
+from experiments.harness.stopwatch import Call, Contestant, contestants, median_seconds
 
 TIMED = True
 CELLS = ("GRU", "LSTM")
@@ -71,8 +71,7 @@ class Config:
 
 def _of_jax(
     kind: tuple[Any, Any], direction: str, dtype: str, config: Config, inputs: Array
-) -> tuple[jax.stages.Lowered, Any]:
-    """The program, and the parameters that it is to be given before the inputs."""
+) -> Call:
     runner, cell = kind
     rnn = runner(cell(config.inputs, config.hidden, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
     graph, parameters, *rest = nnx.split(rnn, nnx.Param, ...)
@@ -85,10 +84,10 @@ def _of_jax(
         return jnp.sum(jnp.square(run(parameters, inputs).astype(jnp.float32)))
 
     program = run if direction == "forward" else jax.grad(total, (0, 1))
-    return jax.jit(program).lower(parameters, inputs), parameters
+    return Call.of(program, parameters, inputs)
 
 
-def _of_torch(name: str, direction: str, config: Config, inputs: Array) -> Callable[[], None]:
+def _of_torch(name: str, direction: str, config: Config, inputs: Array) -> Contestant:
     import torch
 
     rnn = getattr(torch.nn, name)(config.inputs, config.hidden, batch_first=True)
@@ -101,25 +100,21 @@ def _of_torch(name: str, direction: str, config: Config, inputs: Array) -> Calla
         else:
             rnn(x)[0].square().sum().backward()
 
-    run()
     return run
 
 
 def _time(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
     name, direction, dtype = point["cell"], point["direction"], point["dtype"]
     inputs = jax.random.normal(key, (config.batch, config.length, config.inputs))
-    lowered, parameters = {}, {}
-    for (cell, label), kind in _JAX.items():
-        if cell == name:
-            found = _of_jax(kind, direction, dtype, config, inputs)
-            lowered[label], parameters[label] = found
-    contestants: dict[str, Callable[[], object]] = {}
-    for label, program in compiled(lowered).items():
-        contestants[label] = functools.partial(program, parameters[label], inputs)
-        jax.block_until_ready(contestants[label]())
+    calls = {
+        label: _of_jax(kind, direction, dtype, config, inputs)
+        for (cell, label), kind in _JAX.items()
+        if cell == name
+    }
+    running = contestants(calls)
     if dtype == "float32" and importlib.util.find_spec("torch"):
-        contestants["torch"] = _of_torch(name, direction, config, inputs)
-    seconds = median_seconds(contestants, config.rounds)
+        running["torch"] = _of_torch(name, direction, config, inputs)
+    seconds = median_seconds(running, config.rounds)
     return xr.Dataset(
         {"seconds": ("contestant", list(seconds.values()))},
         coords={"contestant": list(seconds)},

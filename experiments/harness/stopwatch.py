@@ -2,12 +2,13 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import os
 import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -24,6 +25,26 @@ def compiled(lowered: Mapping[str, jax.stages.Lowered]) -> dict[str, jax.stages.
         return dict(zip(lowered, programs, strict=True))
 
 
+class Call(NamedTuple):
+    """A program and what it is given."""
+
+    lowered: jax.stages.Lowered
+    arguments: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *arguments: Any) -> "Call":
+        """The whole of a function as one program."""
+        return cls(jax.jit(function).lower(*arguments), arguments)
+
+
+def contestants(calls: Mapping[str, Call]) -> dict[str, Contestant]:
+    """Calls, compiled side by side and ready for a `race`."""
+    programs: Mapping[str, Any] = compiled({name: call.lowered for name, call in calls.items()})
+    return {
+        name: functools.partial(programs[name], *call.arguments) for name, call in calls.items()
+    }
+
+
 def race(
     contestants: Mapping[str, Contestant],
     rounds: int,
@@ -36,7 +57,7 @@ def race(
     A fixed order misleads: what runs before leaves its data in the cache, or the clock lowered.
 
     Args:
-      contestants: each computes something and returns it; they have run before.
+      contestants: each computes something and returns it; each runs once before it is timed.
       rounds: how many times each is timed.
       calls: how many calls one timing spans.
       seed: of the orders.

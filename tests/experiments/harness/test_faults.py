@@ -259,39 +259,44 @@ def test_ctrl_c_says_how_to_go_on_and_so_it_does(package, tmp_path):
     check_whole(the_run(tmp_path, "broken"), expected)
 
 
+class Removals:
+    """Stands for functions that remove files, and is interrupted after so many."""
+
+    def __init__(self, allowed):
+        self.allowed = allowed
+        self.done = 0
+
+    def of(self, remove):
+        def removing(*arguments, **options):
+            if self.done == self.allowed:
+                raise KeyboardInterrupt
+            self.done += 1
+            remove(*arguments, **options)
+
+        return removing
+
+
 @pytest.mark.parametrize("flags", [(), ("--force",)], ids=["tidying", "force"])
-def test_whichever_removal_is_the_last_the_same_command_goes_on(
+def test_whichever_removal_is_interrupted_the_same_command_goes_on(
     command, tmp_path, monkeypatch, flags
 ):
     assert command("whole")[0] == 0
     expected = (the_run(tmp_path, "whole") / "data.nc").read_bytes()
-    remove = {name: getattr(os, name) for name in ("unlink", "rmdir")}
-    for last in range(100):
-        folder = f"last-{last}"
+    for allowed in range(100):
+        folder = f"after-{allowed}"
         if flags:
             assert command(folder)[0] == 0
-        removals = 0
-
-        def removing(name):
-            def call(*arguments, **options):
-                nonlocal removals
-                removals += 1
-                if removals > last:
-                    raise KeyboardInterrupt
-                remove[name](*arguments, **options)
-
-            return call
-
+        removals = Removals(allowed)
         with monkeypatch.context() as patched:
-            for name in remove:
-                patched.setattr(os, name, removing(name))
+            for name in ("unlink", "rmdir"):
+                patched.setattr(os, name, removals.of(getattr(os, name)))
             status, _ = command(folder, *flags)
         if status == 0:
             break
         assert status == 130
         assert command(folder)[0] == 0
         check_whole(the_run(tmp_path, folder), expected)
-    assert last == removals > 4  # four points at least
+    assert allowed == removals.done > 4  # four points at least
 
 
 class Swallower:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.harness.stopwatch import PACES, compiled, compiling_anew, race
+from experiments.harness.stopwatch import PACES, Call, compiling_anew, contestants, race
 
 
 def test_what_is_slower_takes_longer_and_orders_change():
@@ -40,12 +40,9 @@ def test_only_what_is_asked_for_is_run():
 
 
 def test_programs_compiled_side_by_side_are_the_programs():
-    lowered = {n: jax.jit(lambda x, n=n: x * n).lower(1.0) for n in (2, 3, 5)}
-    assert {n: float(program(1.0)) for n, program in compiled(lowered).items()} == {
-        2: 2,
-        3: 3,
-        5: 5,
-    }
+    calls = {str(n): Call.of(lambda x, y, n=n: x * n + y, 1.0, n) for n in (2, 3, 5)}
+    found = {name: float(run()) for name, run in contestants(calls).items()}
+    assert found == {"2": 4, "3": 6, "5": 10}
 
 
 def test_compiling_anew_leaves_the_cache_alone(tmp_path):
