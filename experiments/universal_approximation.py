@@ -15,56 +15,27 @@ networks, which may be steeper (Makovoz 1996).
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import optax
 import xarray as xr
 from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
+from experiments.approximation.networks import Network, trainer
+from experiments.approximation.random_pieces import GAIN, random_pieces
+from experiments.approximation.targets import TARGETS, Target, in_ball, on_line
 from experiments.harness import Claim, gather, spread, sweep
 from experiments.harness.style import COLOURS
 
-PIECES = (4, 16, 64, 256, 1024)
-GAIN = 20.0
 DRAWN_UNITS = 4  # of the network whose pieces are shown
 PLANE_UNITS = 16
-
-
-class Target(NamedTuple):
-    """A function with a known Barron constant, on a ball around 0.
-
-    Attributes:
-      function: of points `[..., dimensions]`.
-      dimensions: 1 or 2.
-      radius: of the ball, on which points are uniform.
-      constant: $C_f = \\int |\\omega| |\\hat f(\\omega)| d\\omega$.
-    """
-
-    function: Callable[[Array], Array]
-    dimensions: int
-    radius: float
-    constant: float
-
-
-def _gaussian(x: Array) -> Array:
-    return jnp.exp(-jnp.sum(x * x, axis=-1) / 2)
-
-
-# C_f of cos(w x) is |w|; of the Gaussian in d dimensions sqrt(2) Gamma((d + 1)/2) / Gamma(d/2).
-TARGETS = {
-    "cos 2x": Target(lambda x: jnp.cos(2 * x[..., 0]), 1, 1.0, 2.0),
-    "cos 6x": Target(lambda x: jnp.cos(6 * x[..., 0]), 1, 1.0, 6.0),
-    "Gaussian, 1-D": Target(_gaussian, 1, 3.0, 0.79788),
-    "Gaussian, 2-D": Target(_gaussian, 2, 3.0, 1.25331),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,127 +70,20 @@ class Config:
         )
 
 
-def _steps_error(key: Array, pieces: int) -> Array:
-    r"""$\int_0^1 (f_n - x)^2 dx$, exactly, of the mean f_n of steps at uniform knots.
-
-    f_n is the empirical distribution of the knots: this is Cramér and von Mises' statistic over n.
-    """
-    knots = jnp.sort(jax.random.uniform(key, (pieces,)))
-    middles = (jnp.arange(pieces, dtype=knots.dtype) + 0.5) / pieces
-    return jnp.mean(jnp.square(knots - middles)) + 1 / (12 * pieces**2)
-
-
-# The trapezoid rule's error is under 1e-4 of the integral: a sigmoid of gain 20 is 25 steps wide.
-_NODES = 501
-
-
-def _sigmoids_error(key: Array, pieces: int) -> Array:
-    """The same for sigmoids of a finite gain, against their own mean, by the trapezoid rule."""
-    x = jnp.linspace(0.0, 1.0, _NODES)
-    knots = jax.random.uniform(key, (pieces, 1))
-    drawn = jnp.mean(sigjax.sigmoid(GAIN * (x - knots)), axis=0)
-    return jnp.trapezoid(jnp.square(drawn - _mean_sigmoid(x)), x)
-
-
-def _mean_sigmoid(x: Array) -> Array:
-    """The mean of sigma(g (x - u)) over u in [0, 1]."""
-    return (sigjax.softplus(GAIN * x) - sigjax.softplus(GAIN * (x - 1))) / GAIN
-
-
-def _sigmoids_law() -> float:
-    """(E |psi|^2 - |f|^2), which is n times the expected error, by a fine double sum."""
-    x = np.linspace(0, 1, _NODES)
-    u = (np.arange(4000) + 0.5) / 4000
-    values = 0.5 + np.tanh(GAIN * (x - u[:, None]) / 2) / 2
-    return float(np.trapezoid((values**2).mean(axis=0) - values.mean(axis=0) ** 2, x))
-
-
-def _random_pieces(config: Config, key: Array) -> xr.Dataset:
-    errors = []
-    for draw in (_steps_error, _sigmoids_error):
-        rows = []
-        for pieces in PIECES:
-            keys = jax.random.split(jax.random.fold_in(key, pieces), config.repeats)
-            one = functools.partial(draw, pieces=pieces)
-            rows.append(spread(one, keys, one_by_one=True))
-        errors.append(rows)
-    return xr.Dataset(
-        {
-            "error": (("shape", "pieces", "repeat"), np.array(errors, np.float64)),
-            "law": ("shape", [1 / 6, _sigmoids_law()]),
-        },
-        coords={"shape": ["steps", "sigmoids"], "pieces": list(PIECES)},
-    )
-
-
-def _on_line(x: Array) -> Array:
-    """Points of the plane `[points, 2]`: all targets are of it, so that they share a program."""
-    return jnp.stack([x, jnp.zeros_like(x)], axis=-1)
-
-
-def _in_ball(key: Array, points: int, target: Target) -> Array:
-    """Points `[points, 2]`: a grid on the line, uniform draws in the disc."""
-    if target.dimensions == 1:
-        return _on_line(target.radius * jnp.linspace(-1.0, 1.0, points))
-    for_angle, for_radius = jax.random.split(key)
-    angle = 2 * jnp.pi * jax.random.uniform(for_angle, (points,))
-    radius = target.radius * jnp.sqrt(jax.random.uniform(for_radius, (points,)))
-    return radius[:, None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
-
-
-class _Network(nnx.Module):
-    """One hidden layer of sigmoids, of points in a ball of some radius."""
-
-    def __init__(self, radius: Array | float, units: int, rngs: nnx.Rngs):
-        # Slopes that give each unit a turn of its own inside the ball, and knots all over it.
-        slopes, knots = nnx.initializers.normal(4 / radius), nnx.initializers.normal(4.0)
-        self.hidden = nnx.Linear(2, units, kernel_init=slopes, bias_init=knots, rngs=rngs)
-        self.output = nnx.Linear(units, 1, rngs=rngs)
-
-    def __call__(self, inputs: Array) -> Array:
-        return self.output(sigjax.sigmoid(self.hidden(inputs)))[..., 0]
-
-
-@functools.cache
-def _trainer(config: Config, units: int) -> Callable[..., tuple[Array, nnx.State]]:
-    """Trains one start; the same function for every target, which is what it is given."""
-    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
-
-    def train(
-        key: Array, radius: Array, inputs: Array, values: Array, tests: Array, held_out: Array
-    ) -> tuple[Array, nnx.State]:
-        graph, weights = nnx.split(_Network(radius, units, nnx.Rngs(key)))
-
-        def error(weights: nnx.State, inputs: Array, values: Array) -> Array:
-            return jnp.mean(jnp.square(nnx.merge(graph, weights)(inputs) - values))
-
-        def step(state, _: None):
-            weights, moments = state
-            slope = jax.grad(error)(weights, inputs, values)
-            updates, moments = optimizer.update(slope, moments, weights)
-            return (optax.apply_updates(weights, updates), moments), None
-
-        state = (weights, optimizer.init(weights))
-        (weights, _), _ = jax.lax.scan(step, state, None, length=config.steps)
-        return error(weights, tests, held_out), weights
-
-    return train
-
-
 def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
     """The squared error of every start, and the pieces of the best network."""
     target = TARGETS[point["target"]]
     for_points, for_tests, for_starts = jax.random.split(key, 3)
-    inputs = _in_ball(for_points, config.points, target)
-    tests = _in_ball(for_tests, 4 * config.points, target)
+    inputs = in_ball(for_points, config.points, target)
+    tests = in_ball(for_tests, 4 * config.points, target)
     values = target.function(tests)
     errors, weights = spread(
-        _trainer(config, point["units"]),
+        trainer(point["units"], config.steps, config.learning_rate),
         jax.random.split(for_starts, config.seeds),
         *(jnp.float32(target.radius), inputs, target.function(inputs), tests, values),
         in_axes=(0, None, None, None, None, None),
     )
-    best = _Network(target.radius, point["units"], nnx.Rngs(0))
+    best = Network(target.radius, point["units"], nnx.Rngs(0))
     nnx.update(best, jax.tree.map(lambda leaf: leaf[int(np.argmin(errors))], weights))
     trained = xr.Dataset(
         {
@@ -235,12 +99,12 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
 _GRID = 81
 
 
-def _drawn(point: Mapping[str, Any], target: Target, network: _Network) -> xr.Dataset:
+def _drawn(point: Mapping[str, Any], target: Target, network: Network) -> xr.Dataset:
     """The pieces of the networks in the figure; nothing of the others."""
     line = jnp.linspace(-1.0, 1.0, _GRID) * target.radius
     place = np.asarray(line, np.float64)
     if point["target"] == "cos 6x" and point["units"] == DRAWN_UNITS:
-        pieces = sigjax.sigmoid(network.hidden(_on_line(line))) * network.output.kernel[...][:, 0]
+        pieces = sigjax.sigmoid(network.hidden(on_line(line))) * network.output.kernel[...][:, 0]
         return xr.Dataset(
             {
                 "piece": (("place", "unit"), np.asarray(pieces, np.float64)),
@@ -274,7 +138,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     ]
     parts = sweep(points, functools.partial(_train, config=config, key=for_networks))
     trained = gather(points, parts)
-    return xr.merge([trained, _random_pieces(config, for_pieces)])
+    return xr.merge([trained, random_pieces(config.repeats, for_pieces)])
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:

@@ -19,6 +19,7 @@ from experiments import (
     sleep_wake,
     universal_approximation,
 )
+from experiments.approximation import random_pieces
 from experiments.harness.refusal import Refusal
 from experiments.probability import data
 
@@ -92,7 +93,7 @@ def test_the_error_of_steps_is_the_integral():
     x = (np.arange(200_000) + 0.5) / 200_000
     drawn = np.searchsorted(knots, x) / 7
     np.testing.assert_allclose(
-        universal_approximation._steps_error(key, 7), np.mean((drawn - x) ** 2), rtol=1e-4
+        random_pieces.steps_error(key, 7), np.mean((drawn - x) ** 2), rtol=1e-4
     )
 
 

@@ -1,0 +1,57 @@
+"""Networks with one hidden layer of sigmoids, trained to approximate a target."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+
+import sigjax
+
+
+class Network(nnx.Module):
+    """One hidden layer of sigmoids, of points in a ball of some radius."""
+
+    def __init__(self, radius: Array | float, units: int, rngs: nnx.Rngs):
+        # Slopes that give each unit a turn of its own inside the ball, and knots all over it.
+        slopes, knots = nnx.initializers.normal(4 / radius), nnx.initializers.normal(4.0)
+        self.hidden = nnx.Linear(2, units, kernel_init=slopes, bias_init=knots, rngs=rngs)
+        self.output = nnx.Linear(units, 1, rngs=rngs)
+
+    def __call__(self, inputs: Array) -> Array:
+        return self.output(sigjax.sigmoid(self.hidden(inputs)))[..., 0]
+
+
+@functools.cache
+def trainer(units: int, steps: int, learning_rate: float) -> Callable[..., tuple[Array, nnx.State]]:
+    """Adam on a network's squared error, with a rate that falls to 0 along a cosine.
+
+    Returns:
+      The same function for every target, so that all share a program: given a key, the target's
+      radius, points `[points, 2]` with their values to train on, and others to be judged by, it
+      gives the squared error on the latter and the weights.
+    """
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+
+    def train(
+        key: Array, radius: Array, inputs: Array, values: Array, tests: Array, held_out: Array
+    ) -> tuple[Array, nnx.State]:
+        graph, weights = nnx.split(Network(radius, units, nnx.Rngs(key)))
+
+        def error(weights: nnx.State, inputs: Array, values: Array) -> Array:
+            return jnp.mean(jnp.square(nnx.merge(graph, weights)(inputs) - values))
+
+        def step(state, _: None):
+            weights, moments = state
+            slope = jax.grad(error)(weights, inputs, values)
+            updates, moments = optimizer.update(slope, moments, weights)
+            return (optax.apply_updates(weights, updates), moments), None
+
+        state = (weights, optimizer.init(weights))
+        (weights, _), _ = jax.lax.scan(step, state, None, length=steps)
+        return error(weights, tests, held_out), weights
+
+    return train
