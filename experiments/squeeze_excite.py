@@ -159,7 +159,8 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
         gate = np.asarray(gate, np.float64)
         means = np.stack([gate[labels == digit].mean(axis=0) for digit in range(CLASSES)])
         by_class[block] = means
-        between[block] = means.var(axis=0).mean() / gate.var(axis=0).mean()
+        if np.ptp(gate, axis=0).any():  # else its bottleneck is dead: one gate for all images
+            between[block] = means.var(axis=0).mean() / gate.var(axis=0).mean()
     return xr.Dataset(
         values
         | {
