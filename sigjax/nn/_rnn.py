@@ -85,7 +85,8 @@ class RNN(nnx.RNN):
                 rngs=rngs,
             )
         inputs = jnp.asarray(inputs)
-        require_features("RNN", inputs, self.cell.in_features)  # type: ignore[attr-defined]
+        cell: Any = self.cell  # Flax's base class declares neither of the two that ours add
+        require_features("RNN", inputs, cell.in_features)
         time_axis = 0 if time_major else inputs.ndim - 2
         steps = jnp.moveaxis(inputs, time_axis, 0)
 
@@ -97,9 +98,8 @@ class RNN(nnx.RNN):
         if initial_carry is None:
             stream = self.rngs if rngs is None else rngs
             stream = stream.carry.fork() if isinstance(stream, nnx.Rngs) else stream
-            initial_carry = self.cell.initialize_carry(steps.shape[1:], stream)
-        sequence: Any = self.cell.sequence  # type: ignore[attr-defined]
-        carry, outputs, gates = sequence(
+            initial_carry = cell.initialize_carry(steps.shape[1:], stream)
+        carry, outputs, gates = cell.sequence(
             initial_carry, steps, return_gates=return_gates, unroll=self.unroll
         )
         if reverse and keep_order:

@@ -128,9 +128,9 @@ class GradientReport:
         for row in self.rows:
             table.add_row(*_cells(row))
         # Wide enough for every column: a report is read in notebooks and log files too.
-        console = Console(file=io.StringIO(), width=200)
-        console.print(table)
-        return f"{console.file.getvalue()}{self.verdict}\n"  # type: ignore[attr-defined]
+        text = io.StringIO()
+        Console(file=text, width=200).print(table)
+        return f"{text.getvalue()}{self.verdict}\n"
 
     def to_xarray(self) -> Any:
         """The rows as an `xarray.Dataset` over the dimension `layer`; needs xarray."""
