@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.polynomial import Polynomial
 
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, exp_in_two, horner, log_of
 from ._log1mexp import minus_log1m
@@ -105,10 +106,11 @@ def _inverse_nth_derivative(order: int) -> Kernel:
     return kernel
 
 
-_cloglog = Elementwise("cloglog", _link_nth_derivative, argument="p")
-_cloglog_inverse = Elementwise("cloglog_inverse", _inverse_nth_derivative)
+CLOGLOG = Elementwise("cloglog", _link_nth_derivative, argument="p")
+CLOGLOG_INVERSE = Elementwise("cloglog_inverse", _inverse_nth_derivative)
 
 
+@compiled("faithful")
 def cloglog(p: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The complementary log-log link, $\log(-\log(1 - p))$.
 
@@ -135,9 +137,10 @@ def cloglog(p: ArrayLike, *, faithful: bool = False) -> Array:
     References:
       McCullagh & Nelder 1989, Generalized Linear Models, 2nd ed., section 4.3.1.
     """
-    return _cloglog(p, faithful=faithful)
+    return CLOGLOG(p, faithful=faithful)
 
 
+@compiled("faithful")
 def cloglog_inverse(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The inverse of the complementary log-log link, $1 - e^{-e^x}$.
 
@@ -158,4 +161,4 @@ def cloglog_inverse(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.cloglog_inverse(0.0):.6f}")
       0.632121
     """
-    return _cloglog_inverse(x, faithful=faithful)
+    return CLOGLOG_INVERSE(x, faithful=faithful)

@@ -43,7 +43,6 @@ def _differentiable(nth_derivative: Callable[[int], Kernel], order: int, faithfu
     kernel = nth_derivative(order)
 
     @jax.custom_jvp
-    @jax.jit
     def function(x: Array) -> Array:
         return as_weak_as(x, round_once(kernel, x, faithful=faithful))
 

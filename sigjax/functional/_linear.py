@@ -5,6 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ._arguments import real_floating
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._precision import Kernel, round_once_joint
 
@@ -27,10 +28,11 @@ def _hard_nth_derivative(order: int) -> Kernel:
     return lambda x: _constant(x, 0.0)
 
 
-_sigmoid_linear = Elementwise("sigmoid_linear", _tangent_nth_derivative)
-_hard_sigmoid = Elementwise("hard_sigmoid", _hard_nth_derivative)
+SIGMOID_LINEAR = Elementwise("sigmoid_linear", _tangent_nth_derivative)
+HARD_SIGMOID = Elementwise("hard_sigmoid", _hard_nth_derivative)
 
 
+@compiled()
 def sigmoid_linear(x: ArrayLike) -> Array:
     r"""The tangent of the sigmoid at 0, $\frac12 + \frac x4$.
 
@@ -50,9 +52,10 @@ def sigmoid_linear(x: ArrayLike) -> Array:
       >>> print(sigjax.sigmoid_linear(0.2))
       0.55
     """
-    return _sigmoid_linear(x)
+    return SIGMOID_LINEAR(x)
 
 
+@compiled()
 def sigmoid_linear_error(x: ArrayLike) -> Array:
     r"""A bound of the linear form's error: $|\sigma(x) - \frac12 - \frac x4| \le B(x)$.
 
@@ -81,6 +84,7 @@ def sigmoid_linear_error(x: ArrayLike) -> Array:
     return round_once_joint(bound, real_floating("sigmoid_linear_error", "x", x))
 
 
+@compiled()
 def hard_sigmoid(x: ArrayLike) -> Array:
     r"""The hard sigmoid, $\min(\max(x + 3, 0), 6)/6$.
 
@@ -104,4 +108,4 @@ def hard_sigmoid(x: ArrayLike) -> Array:
     References:
       Howard et al. 2019, "Searching for MobileNetV3" (arXiv:1905.02244), section 5.2.
     """
-    return _hard_sigmoid(x)
+    return HARD_SIGMOID(x)

@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.polynomial import Polynomial
 
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, horner, log_of, magnitude, two_atanh_half
 from ._precision import Kernel
@@ -64,9 +65,10 @@ def nth_derivative(order: int) -> Kernel:
     return kernel
 
 
-_log1mexp = Elementwise("log1mexp", nth_derivative)
+LOG1MEXP = Elementwise("log1mexp", nth_derivative)
 
 
+@compiled("faithful")
 def log1mexp(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""$\log(1 - e^{-x})$ for $x \ge 0$.
 
@@ -92,4 +94,4 @@ def log1mexp(x: ArrayLike, *, faithful: bool = False) -> Array:
     References:
       Maechler 2012, "Accurately computing log(1 - exp(-|a|))", vignette of the R package Rmpfr.
     """
-    return _log1mexp(x, faithful=faithful)
+    return LOG1MEXP(x, faithful=faithful)

@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from . import _tanh
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, log1p_unit, magnitude, two_atanh_half
 from ._precision import Kernel
@@ -25,9 +26,10 @@ def _nth_derivative(order: int) -> Kernel:
     return _value if order == 0 else _tanh.nth_derivative(order - 1)
 
 
-_log_cosh = Elementwise("log_cosh", _nth_derivative)
+LOG_COSH = Elementwise("log_cosh", _nth_derivative)
 
 
+@compiled("faithful")
 def log_cosh(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The logarithm of the hyperbolic cosine, $\log \cosh x$, with derivative $\tanh x$.
 
@@ -48,4 +50,4 @@ def log_cosh(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.log_cosh(1e-3):.4e}", f"{sigjax.log_cosh(1000.0):.3f}")
       5.0000e-07 999.307
     """
-    return _log_cosh(x, faithful=faithful)
+    return LOG_COSH(x, faithful=faithful)

@@ -4,6 +4,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ._arguments import jointly_floating
+from ._compiled import compiled
 from ._log1mexp import log1mexp
 from ._logaddexp import difference
 from ._precision import round_once_joint
@@ -15,6 +16,7 @@ def _value(a: Array, b: Array) -> Array:
     return (log_sigmoid(a) + log_sigmoid(-b)) + log1mexp(difference(a, b))
 
 
+@compiled()
 def log_sigmoid_diff(a: ArrayLike, b: ArrayLike) -> Array:
     r"""$\log(\sigma(a) - \sigma(b))$ for $a \ge b$.
 

@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ._arguments import jointly_floating
+from ._compiled import compiled
 from ._log1mexp import log1mexp
 from ._precision import round_once_joint
 from ._sigmoid import sigmoid
@@ -33,6 +34,7 @@ def _subtract(a: Array, b: Array) -> Array:
     return a + log1mexp(difference(a, b))
 
 
+@compiled()
 def logaddexp(a: ArrayLike, b: ArrayLike) -> Array:
     r"""$\log(e^a + e^b)$, with derivatives $\sigma(a - b)$ and $\sigma(b - a)$.
 
@@ -58,6 +60,7 @@ def logaddexp(a: ArrayLike, b: ArrayLike) -> Array:
     return round_once_joint(_add, *jointly_floating("logaddexp", a=a, b=b))
 
 
+@compiled()
 def logsubexp(a: ArrayLike, b: ArrayLike) -> Array:
     r"""$\log(e^a - e^b)$ for $a \ge b$.
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import as_normal, log_ratio, two_atanh_half
 from ._precision import Kernel
@@ -56,9 +57,10 @@ def _nth_derivative(order: int) -> Kernel:
     return kernel
 
 
-_logit = Elementwise("logit", _nth_derivative, argument="p")
+LOGIT = Elementwise("logit", _nth_derivative, argument="p")
 
 
+@compiled("faithful")
 def logit(p: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The log-odds $\log\frac{p}{1-p}$, inverse of the sigmoid.
 
@@ -82,4 +84,4 @@ def logit(p: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.logit(0.9):.4f}")
       2.1972
     """
-    return _logit(p, faithful=faithful)
+    return LOGIT(p, faithful=faithful)

@@ -7,6 +7,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from numpy.polynomial import Polynomial
 
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, horner, magnitude
 from ._precision import Kernel
@@ -64,10 +65,11 @@ def nth_derivative(order: int) -> Kernel:
     return kernel
 
 
-_sigmoid = Elementwise("sigmoid", nth_derivative)
-_sigmoid_of_any_order = Elementwise("sigmoid_derivative", nth_derivative)
+SIGMOID = Elementwise("sigmoid", nth_derivative)
+SIGMOID_DERIVATIVE = Elementwise("sigmoid_derivative", nth_derivative)
 
 
+@compiled("faithful")
 def sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The logistic sigmoid $\sigma(x) = 1/(1 + e^{-x})$.
 
@@ -94,9 +96,10 @@ def sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{jax.grad(sigjax.sigmoid)(17.0):.6g}")
       4.13994e-08
     """
-    return _sigmoid(x, faithful=faithful)
+    return SIGMOID(x, faithful=faithful)
 
 
+@compiled("order", "faithful")
 def sigmoid_derivative(x: ArrayLike, order: int = 1, *, faithful: bool = False) -> Array:
     r"""The derivative $\sigma^{(n)}(x)$ of any order $n$, in closed form.
 
@@ -130,4 +133,4 @@ def sigmoid_derivative(x: ArrayLike, order: int = 1, *, faithful: bool = False) 
         raise ValueError(
             f"sigjax.sigmoid_derivative: argument 'order' must be at least 0, got {order}"
         )
-    return _sigmoid_of_any_order(x, order=order, faithful=faithful)
+    return SIGMOID_DERIVATIVE(x, order=order, faithful=faithful)

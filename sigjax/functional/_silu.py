@@ -5,6 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from . import _sigmoid
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, magnitude
 from ._precision import Kernel
@@ -45,9 +46,10 @@ def _nth_derivative(order: int) -> Kernel:
     return lambda x: order * lower(x) + jnp.copysign(magnitude(x), x) * same(x)
 
 
-_silu = Elementwise("silu", _nth_derivative)
+SILU = Elementwise("silu", _nth_derivative)
 
 
+@compiled("faithful")
 def silu(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The sigmoid-weighted linear unit $x\,\sigma(x)$, also called swish.
 
@@ -74,7 +76,7 @@ def silu(x: ArrayLike, *, faithful: bool = False) -> Array:
     References:
       Elfwing, Uchibe & Doya 2018, Neural Networks 107:3-11 (arXiv:1702.03118).
     """
-    return _silu(x, faithful=faithful)
+    return SILU(x, faithful=faithful)
 
 
 swish = silu

@@ -4,6 +4,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ._arguments import jointly_floating
+from ._compiled import compiled
 from ._precision import round_once_joint
 from ._sigmoid import sigmoid
 
@@ -13,6 +14,7 @@ def _value(x: Array, on: Array, off: Array) -> Array:
     return sigmoid(x) * on + sigmoid(-x) * off
 
 
+@compiled()
 def soft_switch(x: ArrayLike, on: ArrayLike, off: ArrayLike) -> Array:
     r"""$\sigma(x)\,on + \sigma(-x)\,off$: a differentiable `where(x > 0, on, off)`.
 

@@ -5,6 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from . import _sigmoid
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, log1p_unit, magnitude
 from ._precision import Kernel
@@ -30,11 +31,12 @@ def _nth_derivative_of_log1m_sigmoid(order: int) -> Kernel:
     return lambda x: -kernel(x)
 
 
-_softplus = Elementwise("softplus", _nth_derivative)
-_log_sigmoid = Elementwise("log_sigmoid", _nth_derivative_of_log_sigmoid)
-_log1m_sigmoid = Elementwise("log1m_sigmoid", _nth_derivative_of_log1m_sigmoid)
+SOFTPLUS = Elementwise("softplus", _nth_derivative)
+LOG_SIGMOID = Elementwise("log_sigmoid", _nth_derivative_of_log_sigmoid)
+LOG1M_SIGMOID = Elementwise("log1m_sigmoid", _nth_derivative_of_log1m_sigmoid)
 
 
+@compiled("faithful")
 def softplus(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The softplus $\log(1 + e^x)$, with derivative $\sigma(x)$.
 
@@ -57,9 +59,10 @@ def softplus(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{jax.grad(jax.grad(sigjax.softplus))(20.0):.6g}")
       2.06115e-09
     """
-    return _softplus(x, faithful=faithful)
+    return SOFTPLUS(x, faithful=faithful)
 
 
+@compiled("faithful")
 def log_sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The logarithm of the sigmoid, $\log \sigma(x) = -\log(1 + e^{-x})$.
 
@@ -81,9 +84,10 @@ def log_sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.log_sigmoid(-100.0):.1f}")
       -100.0
     """
-    return _log_sigmoid(x, faithful=faithful)
+    return LOG_SIGMOID(x, faithful=faithful)
 
 
+@compiled("faithful")
 def log1m_sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The logarithm of the complement, $\log(1 - \sigma(x)) = -\log(1 + e^{x})$.
 
@@ -103,4 +107,4 @@ def log1m_sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.log1m_sigmoid(100.0):.1f}")
       -100.0
     """
-    return _log1m_sigmoid(x, faithful=faithful)
+    return LOG1M_SIGMOID(x, faithful=faithful)

@@ -5,6 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from . import _log1mexp
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, magnitude, two_atanh_half
 from ._precision import Kernel
@@ -41,11 +42,12 @@ def _nth_derivative_of_logit1mexp(order: int) -> Kernel:
     return lambda x: kernel(-x)
 
 
-_softplus_inverse = Elementwise("softplus_inverse", _nth_derivative, argument="y")
-_logitexp = Elementwise("logitexp", _nth_derivative_of_logitexp)
-_logit1mexp = Elementwise("logit1mexp", _nth_derivative_of_logit1mexp)
+SOFTPLUS_INVERSE = Elementwise("softplus_inverse", _nth_derivative, argument="y")
+LOGITEXP = Elementwise("logitexp", _nth_derivative_of_logitexp)
+LOGIT1MEXP = Elementwise("logit1mexp", _nth_derivative_of_logit1mexp)
 
 
+@compiled("faithful")
 def softplus_inverse(y: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The inverse of the softplus, $\log(e^y - 1)$ for $y \ge 0$.
 
@@ -66,9 +68,10 @@ def softplus_inverse(y: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.softplus_inverse(100.0):.1f}", f"{sigjax.softplus_inverse(1e-4):.4f}")
       100.0 -9.2103
     """
-    return _softplus_inverse(y, faithful=faithful)
+    return SOFTPLUS_INVERSE(y, faithful=faithful)
 
 
+@compiled("faithful")
 def logitexp(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The log-odds of a log-probability, $\operatorname{logit}(e^x) = x - \log(1 - e^x)$.
 
@@ -89,9 +92,10 @@ def logitexp(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.logitexp(sigjax.log_sigmoid(-200.0)):.1f}")
       -200.0
     """
-    return _logitexp(x, faithful=faithful)
+    return LOGITEXP(x, faithful=faithful)
 
 
+@compiled("faithful")
 def logit1mexp(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The log-odds from the complement's log-probability, $\operatorname{logit}(1 - e^x)$.
 
@@ -112,4 +116,4 @@ def logit1mexp(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.logit1mexp(sigjax.log1m_sigmoid(3.0)):.4f}")
       3.0000
     """
-    return _logit1mexp(x, faithful=faithful)
+    return LOGIT1MEXP(x, faithful=faithful)

@@ -5,6 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from . import _sigmoid
+from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, horner, magnitude
 from ._precision import Kernel
@@ -40,9 +41,10 @@ def nth_derivative(order: int) -> Kernel:
     return lambda x: _first(x) * (2.0 ** (order - 1) * horner(polynomial, _value(x)))
 
 
-_tanh_from_sigmoid = Elementwise("tanh_from_sigmoid", nth_derivative)
+TANH_FROM_SIGMOID = Elementwise("tanh_from_sigmoid", nth_derivative)
 
 
+@compiled("faithful")
 def tanh_from_sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
     r"""The hyperbolic tangent, $\tanh x = 2\sigma(2x) - 1$.
 
@@ -66,4 +68,4 @@ def tanh_from_sigmoid(x: ArrayLike, *, faithful: bool = False) -> Array:
       >>> print(f"{sigjax.tanh_from_sigmoid(1e-6):.1e}")
       1.0e-06
     """
-    return _tanh_from_sigmoid(x, faithful=faithful)
+    return TANH_FROM_SIGMOID(x, faithful=faithful)
