@@ -4,9 +4,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
-
-from ..functional._arguments import check_numbers
 
 
 class Scaled(NamedTuple):
@@ -31,11 +30,14 @@ def normalized(x: Array) -> Scaled:
     normal number once the largest magnitude is in [1, 2).
 
     Args:
-      x: float32 or float64 array of any shape.
+      x: bfloat16, float16, float32 or float64 array of any shape.
 
     Returns:
       `Scaled` of the same dtype. The exponent is 0 where the array has nothing but zeros and
       subnormal numbers; an infinity or NaN stays one.
+
+    Raises:
+      TypeError: if x has another dtype.
 
     Example:
       >>> import jax.numpy as jnp
@@ -43,6 +45,8 @@ def normalized(x: Array) -> Scaled:
       >>> print(mantissa, exponent)
       [ 0.375 -1.5  ] 3
     """
+    if x.dtype.name not in _UNSIGNED:
+        raise TypeError(f"x must be one of {', '.join(_UNSIGNED)}, got {x.dtype.name}")
     largest = jnp.max(jnp.abs(x), initial=jnp.zeros((), x.dtype))
     form = jnp.finfo(x.dtype)
     # The bits of the exponent alone are the power of two below. XLA repeats this arithmetic
@@ -52,11 +56,22 @@ def normalized(x: Array) -> Scaled:
     # 2^-exponent has to be a normal number too; a zero, an infinity and a NaN are left alone.
     scalable = (exponent >= form.minexp) & (exponent < form.maxexp)
     exponent = jnp.where(scalable, jnp.minimum(exponent, -form.minexp), 0)
-    inverse = (1 - form.minexp - exponent).astype(_UNSIGNED[x.dtype.name]) << form.nmant
-    return Scaled(x * lax.bitcast_convert_type(inverse, x.dtype), exponent)
+    return Scaled(x * _power_of_two(-exponent, x.dtype), exponent)
 
 
-_UNSIGNED = {"float32": jnp.uint32, "float64": jnp.uint64}
+_UNSIGNED = {
+    "bfloat16": jnp.uint16,
+    "float16": jnp.uint16,
+    "float32": jnp.uint32,
+    "float64": jnp.uint64,
+}
+
+
+def _power_of_two(exponent: Array, dtype: jnp.dtype) -> Array:
+    """2^exponent, a normal number of the dtype: the exponent's bits, and a mantissa of zeros."""
+    form = jnp.finfo(dtype)
+    biased = (exponent + (1 - form.minexp)).astype(_UNSIGNED[dtype.name])
+    return lax.bitcast_convert_type(biased << form.nmant, dtype)
 
 
 def safe_norm(tree: Any) -> Array:
@@ -64,13 +79,17 @@ def safe_norm(tree: Any) -> Array:
 
     The plain $\sqrt{\sum x^2}$ is 0 in float32 as soon as every element is below $10^{-23}$,
     and infinite above $10^{19}$. Here each leaf is scaled by a power of two before it is
-    squared, and only the result is scaled back.
+    squared, and only the result is scaled back. The gradient at 0, where there is none, is 0.
 
     Args:
-      tree: pytree of floating arrays.
+      tree: pytree of numbers and arrays, real or complex. `None` and the gradients of integers
+        (dtype `float0`) have no elements.
 
     Returns:
-      float64 scalar if a leaf is float64, else float32; 0 for an empty tree.
+      float64 scalar if a leaf is float64 or complex128, else float32; 0 for an empty tree.
+
+    Raises:
+      TypeError: if a leaf holds no numbers.
 
     Example:
       >>> import jax.numpy as jnp
@@ -78,18 +97,35 @@ def safe_norm(tree: Any) -> Array:
       >>> print(jnp.linalg.norm(x), safe_norm(x))
       0.0 2e-30
     """
-    for leaf in jax.tree.leaves(tree):
-        check_numbers(tree=leaf)
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+    leaves = [part for leaf in jax.tree.leaves(tree) for part in _real_parts(leaf)]
     if not leaves:
-        return jnp.zeros(())
+        return jnp.zeros((), jnp.float32)
     wide = any(leaf.dtype == jnp.float64 for leaf in leaves)
-    dtype = jnp.float64 if wide else jnp.float32  # a 16-bit sum loses its small terms
+    dtype = jnp.dtype(jnp.float64 if wide else jnp.float32)  # a 16-bit sum loses small terms
     scaled = [normalized(leaf.astype(dtype)) for leaf in leaves]
     exponents = jnp.stack([leaf.exponent for leaf in scaled])
-    norms = jnp.stack([jnp.sqrt(jnp.sum(jnp.square(leaf.mantissa))) for leaf in scaled])
+    squares = jnp.stack([jnp.sum(jnp.square(leaf.mantissa)) for leaf in scaled])
     # A leaf of zeros has exponent 0 and must not set the scale of the others.
-    highest = jnp.max(jnp.where(norms > 0, exponents, jnp.iinfo(jnp.int32).min))
-    highest = jnp.where(jnp.any(norms > 0), highest, 0)
-    together = jnp.sqrt(jnp.sum(jnp.square(jnp.ldexp(norms, exponents - highest))))
-    return jnp.ldexp(together, highest)
+    some = squares != 0
+    highest = jnp.max(exponents, where=some, initial=jnp.iinfo(jnp.int32).min)
+    highest = jnp.where(jnp.any(some), highest, 0)
+    # Below the smallest normal number a leaf is nothing beside the largest, whose square is >= 1.
+    below = jnp.clip(2 * (exponents - highest), jnp.finfo(dtype).minexp, 0)
+    square = jnp.sum(squares * _power_of_two(below, dtype))
+    # The inner choice keeps 0 out of the root, whose derivative there is infinite.
+    root = jnp.where(square == 0, 0, jnp.sqrt(jnp.where(square == 0, 1, square)))
+    return root * _power_of_two(highest, dtype)
+
+
+def _real_parts(leaf: Any) -> list[Array]:
+    """A leaf as floating arrays: a complex one as its two parts, one without elements as none."""
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+    if dtype == jax.dtypes.float0:
+        return []
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return [jnp.real(leaf), jnp.imag(leaf)]
+    if not (jnp.issubdtype(dtype, jnp.number) or dtype == jnp.bool_):
+        got = f"dtype {dtype.name}" if hasattr(leaf, "dtype") else repr(leaf)
+        raise TypeError(f"tree must hold numbers, got {got}")
+    x = jnp.asarray(leaf)
+    return [x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)]

@@ -10,21 +10,34 @@ from jax import Array, lax
 from ..functional._arguments import check_integers
 from ._norms import safe_norm
 
+_MOST_STEPS = 2**31 - 1  # the largest int32
+
 
 class WatchState(NamedTuple):
     """What `watch` keeps, a part of the optimiser's state.
 
+    Trees are like the parameters', and so name the layers. Their numbers are float32, or float64
+    where x64 is enabled at `init`, whatever the dtype of the gradients: no update changes a
+    dtype, as `lax.scan` and checkpoints need it. Steps are counted up to 2^31 - 1.
+
     Attributes:
       step: how many updates there were.
-      norms: 2-norms of the gradients that were last looked at, a tree like the parameters'.
-      smallest: the smallest norm of each since the beginning.
-      not_finite: at how many of the steps looked at something was infinite or NaN.
+      norms: 2-norms of the gradients that were last looked at, finite or not.
+      smallest: the smallest finite norm of each since the beginning; before there is one, the
+        largest number of the dtype.
+      largest: the largest finite norm of each since the beginning; before there is one, 0.
+      not_finite: at how many of the steps looked at some norm was infinite or NaN.
+      first_not_finite: the first such step, counted from 0; -1 if there was none.
+      last_not_finite: the last such step; -1 if there was none.
     """
 
     step: Array
     norms: Any
     smallest: Any
+    largest: Any
     not_finite: Array
+    first_not_finite: Array
+    last_not_finite: Array
 
 
 class GradientTransformation(NamedTuple):
@@ -37,13 +50,16 @@ class GradientTransformation(NamedTuple):
 def watch(every: int = 1) -> GradientTransformation:
     """Looks at the gradients on their way through an Optax chain, and changes nothing.
 
-    The norms are those of `safe_norm`: they do not underflow where the squares would.
+    The norms are those of `safe_norm`: they do not underflow where the squares would, and one of
+    finite elements is infinite only where it lies beyond the dtype. A parameter that has no
+    gradient in some step (`None`, Optax's `MaskedNode`, `float0` of an integer) keeps its numbers.
 
     Args:
       every: only every so many steps, starting with the first; the others cost nothing.
 
     Returns:
-      A transformation for `optax.chain`, whose state is a `WatchState`.
+      A transformation for `optax.chain`, whose state is a `WatchState`. Its `update` raises
+      ValueError if the gradients are no tree like the parameters.
 
     Raises:
       ValueError: if `every` is less than 1.
@@ -60,21 +76,64 @@ def watch(every: int = 1) -> GradientTransformation:
     check_integers(every=every)
 
     def init(parameters: Any) -> WatchState:
-        zeros = jax.tree.map(lambda leaf: jnp.zeros_like(safe_norm(leaf)), parameters)
-        largest = jax.tree.map(lambda zero: jnp.full_like(zero, jnp.inf), zeros)
-        return WatchState(jnp.int32(0), zeros, largest, jnp.int32(0))
+        dtype = jnp.result_type(float)
+
+        def everywhere(value: float) -> Any:
+            return jax.tree.map(lambda _: jnp.full((), value, dtype), parameters)
+
+        return WatchState(
+            step=jnp.int32(0),
+            norms=everywhere(0.0),
+            smallest=everywhere(float(jnp.finfo(dtype).max)),  # infinity would be a debug_infs
+            largest=everywhere(0.0),
+            not_finite=jnp.int32(0),
+            first_not_finite=jnp.int32(-1),
+            last_not_finite=jnp.int32(-1),
+        )
 
     def update(updates: Any, state: WatchState, params: Any = None) -> tuple[Any, WatchState]:
         del params
-
-        def look(state: WatchState) -> WatchState:
-            norms = jax.tree.map(safe_norm, updates)
-            finite = [jnp.isfinite(norm) for norm in jax.tree.leaves(norms)]
-            bad = 1 - jnp.all(jnp.stack(finite)).astype(jnp.int32) if finite else 0
-            smallest = jax.tree.map(jnp.minimum, state.smallest, norms)
-            return WatchState(state.step, norms, smallest, state.not_finite + bad)
-
-        state = lax.cond(state.step % every == 0, look, lambda state: state, state)
-        return updates, state._replace(step=state.step + 1)
+        try:
+            jax.tree.map(lambda norm, gradient: None, state.norms, updates)
+        except ValueError as error:
+            raise ValueError(f"gradients must be a tree like the parameters: {error}") from error
+        state = lax.cond(
+            state.step % every == 0, lambda state: _look(updates, state), lambda state: state, state
+        )
+        counts = (state.step < _MOST_STEPS).astype(jnp.int32)
+        return updates, state._replace(step=state.step + counts)
 
     return GradientTransformation(init, update)
+
+
+def _look(gradients: Any, state: WatchState) -> WatchState:
+    found = jax.tree.map(_norm, state.norms, gradients)
+    finite = [jnp.isfinite(norm) for norm in jax.tree.leaves(found)]
+    bad = ~jnp.all(jnp.stack(finite)) if finite else jnp.bool_(False)
+    first = jnp.where(state.not_finite == 0, state.step, state.first_not_finite)
+
+    def extreme(choose: Callable[[Array, Array], Array], olds: Any) -> Any:
+        def chosen(old: Array, norm: Array | None) -> Array:
+            return old if norm is None else jnp.where(jnp.isfinite(norm), choose(old, norm), old)
+
+        return jax.tree.map(chosen, olds, found)
+
+    return WatchState(
+        step=state.step,
+        norms=jax.tree.map(lambda old, norm: old if norm is None else norm, state.norms, found),
+        smallest=extreme(jnp.minimum, state.smallest),
+        largest=extreme(jnp.maximum, state.largest),
+        not_finite=state.not_finite + bad.astype(jnp.int32),
+        first_not_finite=jnp.where(bad, first, state.first_not_finite),
+        last_not_finite=jnp.where(bad, state.step, state.last_not_finite),
+    )
+
+
+def _norm(old: Array, gradient: Any) -> Array | None:
+    """The norm of a parameter's gradient, in the dtype of the old one; None if there is none."""
+    leaves = [leaf for leaf in jax.tree.leaves(gradient) if not _is_float0(leaf)]
+    return safe_norm(leaves).astype(old.dtype) if leaves else None
+
+
+def _is_float0(leaf: Any) -> bool:
+    return getattr(leaf, "dtype", None) == jax.dtypes.float0
