@@ -19,3 +19,12 @@ TT_METAL_ULP = {"bfloat16": 2.0, "float32": 4.0}
 SILU_ROOTS = {1: 1.2784645427610738, 2: 2.3993572805154677}
 ROOT_REACH = 0.1
 ROOT_LEAST = 2.0**-7
+
+# The same for every partial derivative of functions of several arguments: 1.5 ulp more in
+# float32 and float64, and what a hundredth of an ulp leaves to a sum before it is rounded once.
+JOINT_ULP = {
+    "bfloat16": (0.51, 0.51, 0.51),
+    "float16": (0.51, 0.51, 0.51),
+    "float32": (4.0, 5.0, 6.5),
+    "float64": (4.5, 5.5, 7.5),
+}

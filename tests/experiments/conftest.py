@@ -86,7 +86,7 @@ def one_device():
     What several devices give is held to what one gives by test_spread.py and test_processes.py.
     """
     patch = pytest.MonkeyPatch()
-    patch.setattr(sys.modules["experiments.harness.spread"], "_devices", lambda: 1)
+    patch.setattr(importlib.import_module("experiments.harness.spread"), "_devices", lambda: 1)
     yield
     patch.undo()
 
