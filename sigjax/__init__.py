@@ -6,6 +6,8 @@ from typing import Any as _Any
 from . import initializers as initializers
 from . import losses as losses
 from ._cite import cite as cite
+from ._stabilize import StabilizeWarning as StabilizeWarning
+from ._stabilize import stabilize as stabilize
 from .functional import bounded_logit as bounded_logit
 from .functional import bounded_sigmoid as bounded_sigmoid
 from .functional import bounded_sigmoid_log_det as bounded_sigmoid_log_det
@@ -32,11 +34,10 @@ from .functional import softplus as softplus
 from .functional import softplus_inverse as softplus_inverse
 from .functional import swish as swish
 from .functional import tanh_from_sigmoid as tanh_from_sigmoid
-from .stabilize import stabilize as stabilize
 
 __version__ = "0.1.0"
 
-# Imported when they are first asked for: who wants a function should not wait for Flax.
+# Loaded when first used, because importing Flax is slow.
 _ON_DEMAND = ("calibration", "dynamics", "nn", "probe", "theory")
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sigjax"
 # What each part may import of the others; a part that is not here may import nothing.
 ALLOWED = {
-    "": {"functional", "losses", "initializers", "nn", "theory", "probe", "stabilize"}
+    "": {"functional", "losses", "initializers", "nn", "theory", "probe", "_stabilize"}
     | {"calibration", "dynamics", "_cite"},
     "losses": {"functional"},
     "initializers": {"functional", "theory"},
@@ -19,8 +19,8 @@ ALLOWED = {
     "theory": {"functional"},
     "calibration": {"functional"},
     "dynamics": {"functional"},
-    "stabilize": {"functional"},
-    "probe": {"functional"},
+    "_stabilize": {"functional", "_jaxpr"},
+    "probe": {"functional", "_jaxpr"},
 }
 # What a report is turned into on request is imported in the method that does it.
 ON_REQUEST = {"sigjax/probe/_report.py": {"matplotlib", "xarray"}}

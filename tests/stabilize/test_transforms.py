@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 import sigjax
 from sigjax import stabilize
-from sigjax.stabilize import StabilizeWarning
+from sigjax import StabilizeWarning
 
 X = jnp.array([-3.0, 0.5, 17.0, 30.0])
 

@@ -1,0 +1,75 @@
+"""Traced programs: which jaxprs an equation runs, and whose code it was traced from.
+
+What is particular to a version of JAX stands here and nowhere else: names of primitives and of
+the parameters that hold jaxprs, one class of jaxprs or two, where tracebacks are kept.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxprs_in_params
+
+JIT = ("jit", "pjit")
+CHECKPOINT = ("remat2", "checkpoint")
+CUSTOM_DERIVATIVE = ("custom_jvp_call", "custom_vjp_call")
+# The parameters of an equation that hold the jaxprs it runs, for all primitives that can be
+# entered: their jaxprs may be replaced by others of the same signature.
+BODIES = {
+    **dict.fromkeys((*JIT, *CHECKPOINT, "scan", "shard_map"), ("jaxpr",)),
+    **dict.fromkeys(("closed_call", "core_call", *CUSTOM_DERIVATIVE), ("call_jaxpr",)),
+    "while": ("cond_jaxpr", "body_jaxpr"),
+    "cond": ("branches",),
+}
+_JAX_CODE = str(Path(jax.__file__).parent)
+
+
+def open_jaxpr(jaxpr: Any) -> Jaxpr:
+    """The jaxpr without its constants; since JAX 0.11 there is one class for both."""
+    return jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+
+
+def bodies(eqn: JaxprEqn) -> tuple[Jaxpr, ...] | None:
+    """The jaxprs that an equation runs: none for most, None where there is no way in."""
+    names = BODIES.get(eqn.primitive.name)
+    if names is None:
+        return None if list(jaxprs_in_params(eqn.params)) else ()
+    held = [eqn.params[name] for name in names]
+    parts = [part for value in held for part in (value if isinstance(value, tuple) else (value,))]
+    return tuple(open_jaxpr(part) for part in parts)
+
+
+def equations(jaxpr: Any) -> Iterator[JaxprEqn]:
+    """All equations of a jaxpr and of the jaxprs inside it, whether they can be entered or not."""
+    for eqn in open_jaxpr(jaxpr).eqns:
+        yield eqn
+        for body in jaxprs_in_params(eqn.params):
+            yield from equations(body)
+
+
+def is_literal(atom: Any) -> bool:
+    return isinstance(atom, Literal)
+
+
+def source(eqn: JaxprEqn) -> str:
+    """`NAME at FILE:LINE` of the function that a `jit` or custom derivative was traced from."""
+    names = BODIES.get(eqn.primitive.name, ())
+    if names not in (("jaxpr",), ("call_jaxpr",)):
+        return ""
+    return open_jaxpr(eqn.params[names[0]]).debug_info.func_src_info or ""
+
+
+def is_from_jax(eqn: JaxprEqn, name: str) -> bool:
+    """Whether an equation is a call of JAX's own function of that name."""
+    where = source(eqn)
+    return where.startswith(f"{name} at ") and _JAX_CODE in where
+
+
+def users_line(eqn: JaxprEqn, *libraries: str) -> tuple[str, int, str] | None:
+    """File, line and function of the innermost frame outside JAX and the given folders."""
+    traceback = eqn.source_info.traceback
+    for frame in traceback.frames if traceback else ():
+        if not frame.file_name.startswith((_JAX_CODE, *libraries)):
+            return frame.file_name, frame.line_num, frame.function_name
+    return None
