@@ -236,10 +236,10 @@ def log_of(x: Array) -> Array:
     return jnp.log(m) + k.astype(x.dtype) * math.log(2)
 
 
-def log_ratio(p: Array, q: Array) -> Array:
-    r"""$\log(p/q)$ for positive normal numbers, when it is not near 0.
+def reduced_ratio(p: Array, q: Array) -> tuple[Array, Array]:
+    r"""$(z, k)$ with $\log(p/q) = k \log 2 + 2 \operatorname{artanh}(z/2)$, $|z| \le 2/3$.
 
-    $k \log 2 + 2 \operatorname{artanh}\frac{2^{-k}p - q}{2^{-k}p + q}$, with $k$ the difference
+    $z = 2\,\frac{2^{-k}p - q}{2^{-k}p + q}$ for positive normal numbers, with $k$ the difference
     of the exponents rounded, read off the bits: one quotient and no logarithm.
     """
     constants = _format(p)
@@ -247,5 +247,10 @@ def log_ratio(p: Array, q: Array) -> Array:
     bits = [lax.bitcast_convert_type(v, constants.integer) for v in (p, q)]
     k = (bits[0] - bits[1] + half) >> constants.fraction_bits
     lowered = p * _power_of_two(constants.bias - k, p.dtype)
-    quotient = 2 * ((lowered - q) / (lowered + q))
-    return two_atanh_half(quotient) + k.astype(p.dtype) * math.log(2)
+    return 2 * ((lowered - q) / (lowered + q)), k
+
+
+def log_ratio(p: Array, q: Array) -> Array:
+    r"""$\log(p/q)$ for positive normal numbers, when it is not near 0."""
+    z, k = reduced_ratio(p, q)
+    return two_atanh_half(z) + k.astype(p.dtype) * math.log(2)

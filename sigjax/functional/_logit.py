@@ -8,18 +8,22 @@ from jax.typing import ArrayLike
 
 from ._compiled import compiled
 from ._elementwise import Elementwise
-from ._exponentials import as_normal, log_ratio, two_atanh_half
+from ._exponentials import as_normal, reduced_ratio, two_atanh_half
 from ._precision import Kernel
 
 _RAISED = 2.0**32
 
 
 def _value(p: Array) -> Array:
-    # 4p - 2 is exact on the middle third, where the logarithm of a quotient would cancel.
+    # log(p/q) = (j + k) log 2 + 2 artanh(z/2). On the middle third z is 4p - 2, which is exact:
+    # there the logarithm of a rounded quotient would cancel.
     centre = 4 * p - 2
+    in_middle = jnp.abs(centre) < 2 / 3
     normal, k = as_normal(p)
-    outer = log_ratio(normal, 1 - p) + k.astype(p.dtype) * math.log(2)
-    inside = jnp.where(jnp.abs(centre) < 2 / 3, two_atanh_half(centre), outer)
+    z, j = reduced_ratio(normal, 1 - p)
+    z = jnp.where(in_middle, centre, z)
+    exponent = jnp.where(in_middle, 0, j + k)
+    inside = two_atanh_half(z) + exponent.astype(p.dtype) * math.log(2)
     outside = jnp.where(p == 0, -jnp.inf, jnp.where(p == 1, jnp.inf, jnp.nan))
     return jnp.where((normal > 0) & (p < 1), inside, outside.astype(p.dtype))
 
@@ -38,12 +42,13 @@ def _nth_derivative(order: int) -> Kernel:
         product = p * q
         if order == 1:
             return 1 / jnp.where(product >= 0, product, jnp.nan)
+        if order == 2:  # raised, so that the square is normal wherever the result is finite
+            raised = jnp.where(product >= 0, product, jnp.nan) * _RAISED
+            return (p * (2 * _RAISED**2) - _RAISED**2) / (raised * raised)
         # pq = (1 - (p-q)^2)/4 keeps what 1 - p rounds away where both are about 1/2.
         excess = 2 * p - 1
         product = jnp.where(jnp.abs(excess) < 1 / 2, (1 - excess * excess) / 4, product)
         product = jnp.where(product >= 0, product, jnp.nan)
-        if order == 2:  # raised, so that the square is normal wherever the result is finite
-            return (excess * _RAISED**2) / (product * _RAISED) ** 2
         inverse = 1 / product
         if order % 2:
             total = p**order + q**order

@@ -1,5 +1,8 @@
 """x sigma(x), also called swish."""
 
+import math
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -11,10 +14,36 @@ from ._exponentials import decay, magnitude
 from ._precision import Kernel
 
 
+class _TailShift(NamedTuple):
+    """Where e^-x overflows, x e^x still is a normal number: there e^-(x + by) is used.
+
+    Attributes:
+      start: |x| from which on the exponent is shifted; below it e^-x is finite.
+      by: a multiple of 1/8, so that x + by is exact. Of those between 16 and 40 it is the one
+        whose `factor` is nearest to a number of the format.
+      factor: $e^{-by}$.
+      zero: |x| from which on the result is below the smallest subnormal number.
+    """
+
+    start: float
+    by: float
+    factor: float
+    zero: float
+
+
+_TAIL_SHIFTS = {
+    "float32": _TailShift(start=87.0, by=22.625, factor=math.exp(-22.625), zero=120.0),
+    "float64": _TailShift(start=708.0, by=19.125, factor=math.exp(-19.125), zero=800.0),
+}
+
+
 def _value(x: Array) -> Array:
-    a = magnitude(x)
-    below = decay(a).times_sigmoid(a)  # -silu(-a), and silu(a) is the rest of a
-    return jnp.where(x >= 0, x, -0.0) - below
+    """x/(1 + e^-x) in eight operations: XLA's CPU does not split so light a loop over threads."""
+    shift = _TAIL_SHIFTS[x.dtype.name]
+    in_tail = x < -shift.start
+    grown = jnp.exp(jnp.where(in_tail, -shift.by, 0.0) - x)
+    numerator = jnp.maximum(x, -shift.zero) * jnp.where(in_tail, shift.factor, 1.0)
+    return numerator / (1 + grown)
 
 
 # The numerators of both derivatives have a root where |x| is about 1.28 and 2.40. With t taken
