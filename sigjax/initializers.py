@@ -33,13 +33,14 @@ def prior_bias(probability: ArrayLike | Sequence[float]) -> Initializer:
     how many are: at 1 % positives the cross-entropy starts at 0.056, not at $\log 2 = 0.693$.
 
     Args:
-      probability: $p$ in (0, 1): a number, or one per output, broadcast to the bias's shape.
+      probability: $p$ in (0, 1): a number, or one per output, broadcast to the bias's shape. A
+        traced one gives NaN outside [0, 1].
 
     Returns:
       Initialiser of a constant.
 
     Raises:
-      ValueError: if a probability is not strictly between 0 and 1.
+      ValueError: if a probability, unless traced, is not strictly between 0 and 1.
 
     Example:
       >>> import jax
@@ -49,6 +50,8 @@ def prior_bias(probability: ArrayLike | Sequence[float]) -> Initializer:
     References:
       Lin, Goyal, Girshick, He & Dollár 2017, ICCV 2980-2988, section 4.1.
     """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(probability)):
+        return _constant(logit(jnp.asarray(probability)))
     check_numbers(probability=probability)
     p = np.asarray(probability, np.float64)
     if not np.all((p > 0) & (p < 1)):
@@ -98,16 +101,14 @@ def chrono(max_time: float | int, min_time: float | int = 2.0) -> Initializer:
             f"got min_time={min_time} and max_time={max_time}"
         )
 
-    def initialize(key: Array, shape, dtype: DTypeLike | None = None, out_sharding=None) -> Array:
-        dtype = jnp.zeros((), dtype).dtype
-        # Drawn in float32: bfloat16's uniform numbers have too few values for long times.
-        wide = computed_in(dtype)
-        time = jax.random.uniform(
-            key, shape, wide, min_time - 1, max_time - 1, out_sharding=out_sharding
+    def initialize(key: Array, shape, dtype: DTypeLike, out_sharding=None) -> Array:
+        return jnp.log(
+            jax.random.uniform(
+                key, shape, dtype, min_time - 1, max_time - 1, out_sharding=out_sharding
+            )
         )
-        return jnp.log(time).astype(dtype)
 
-    return initialize
+    return rounded_once(initialize)
 
 
 def critical(activation: Activation, bias_std: float | int = 0.0) -> Initializer:
@@ -138,7 +139,7 @@ def critical(activation: Activation, bias_std: float | int = 0.0) -> Initializer
       Schoenholz et al. 2017, ICLR (arXiv:1611.01232).
     """
     gain = _critical_gain("critical", activation, bias_std)
-    return _variance_scaling(gain**2, "fan_in", "normal")
+    return rounded_once(_variance_scaling(gain**2, "fan_in", "normal"))
 
 
 def orthogonal_gain(activation: Activation, bias_std: float | int = 0.0) -> Initializer:
@@ -171,11 +172,26 @@ def orthogonal_gain(activation: Activation, bias_std: float | int = 0.0) -> Init
     gain = _critical_gain("orthogonal_gain", activation, bias_std)
     orthogonal = _orthogonal(gain)
 
-    def initialize(key: Array, shape, dtype: DTypeLike | None = None, out_sharding=None) -> Array:
+    def initialize(key: Array, shape, dtype: DTypeLike, out_sharding=None) -> Array:
         *receptive, inputs, outputs = shape
         fan_in = math.prod(receptive) * inputs
         kernel = orthogonal(key, shape, dtype, out_sharding)
         return kernel * math.sqrt(max(1, outputs / fan_in)) if fan_in else kernel
+
+    return rounded_once(initialize)
+
+
+def rounded_once(initializer: Callable[..., Array]) -> Initializer:
+    """Draws what is narrower than float32 in float32, and rounds it.
+
+    `jax.random` has too few bfloat16 numbers for a long tail, and `jnp.linalg` decomposes no
+    16-bit matrix.
+    """
+
+    def initialize(key: Array, shape, dtype: DTypeLike | None = None, out_sharding=None) -> Array:
+        dtype = jnp.zeros((), dtype).dtype
+        wide = computed_in(dtype) if dtype.itemsize < 4 else dtype
+        return initializer(key, shape, wide, out_sharding).astype(dtype)
 
     return initialize
 

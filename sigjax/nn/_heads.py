@@ -1,19 +1,17 @@
 """The last layer of a classifier whose labels do not exclude each other."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
+from typing import Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from flax.nnx.nn import dtypes
 from jax import Array
-from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
 from ..functional import logit, sigmoid
-from ..initializers import prior_bias
-from ._defaults import SMALL_NORMAL, ZEROS
+from ..functional._precision import computed_in
+from ._defaults import SMALL_NORMAL
+from ._options import LinearOptions, with_prior
 
 
 class MultiLabelHead(nnx.Module):
@@ -26,13 +24,13 @@ class MultiLabelHead(nnx.Module):
       in_features: of the inputs.
       num_labels: $K$.
       prior: frequency of the labels before training, in (0, 1): one number or $K$; None for 1/2.
-      kernel_init: small by default, standard deviation 0.01, so that the prior is what the
-        network starts with.
-      dtype, param_dtype, precision, rngs, kernel_metadata, bias_metadata: as for
-        `flax.nnx.Linear`.
+      rngs: for the parameters.
+      options: the other arguments of `flax.nnx.Linear`; `kernel_init` is small unless given,
+        standard deviation 0.01, so that the prior is what the network starts with.
 
     Raises:
-      ValueError: if `prior` is not strictly between 0 and 1, or neither one number nor $K$.
+      ValueError: if `prior` is not strictly between 0 and 1, or neither one number nor $K$, or
+        given without a bias or beside `bias_init`.
 
     Example:
       >>> import jax
@@ -51,14 +49,8 @@ class MultiLabelHead(nnx.Module):
         num_labels: int,
         *,
         prior: ArrayLike | Sequence[float] | None = None,
-        kernel_init: Initializer = SMALL_NORMAL,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
-        precision: Any = None,
-        promote_dtype: Any = dtypes.promote_dtype,
         rngs: nnx.Rngs,
-        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
-        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        **options: Unpack[LinearOptions],
     ):
         shape = jnp.shape(jnp.asarray(0.5 if prior is None else prior))
         if shape not in ((), (1,), (num_labels,)):
@@ -66,19 +58,8 @@ class MultiLabelHead(nnx.Module):
                 f"sigjax.nn.MultiLabelHead: argument 'prior' must be one number or {num_labels}, "
                 f"one a label, got shape {shape}"
             )
-        self.linear = nnx.Linear(
-            in_features,
-            num_labels,
-            kernel_init=kernel_init,
-            bias_init=ZEROS if prior is None else prior_bias(prior),
-            dtype=dtype,
-            param_dtype=param_dtype,
-            precision=precision,
-            promote_dtype=promote_dtype,
-            rngs=rngs,
-            kernel_metadata=kernel_metadata,
-            bias_metadata=bias_metadata,
-        )
+        options = {"kernel_init": SMALL_NORMAL, **with_prior("MultiLabelHead", prior, options)}
+        self.linear = nnx.Linear(in_features, num_labels, rngs=rngs, **options)
 
     def __call__(self, inputs: ArrayLike) -> Array:
         """Logits `[..., num_labels]` of inputs `[..., in_features]`, for a loss."""
@@ -89,6 +70,10 @@ class MultiLabelHead(nnx.Module):
         return sigmoid(self(inputs))
 
     def predict(self, inputs: ArrayLike, threshold: ArrayLike = 0.5) -> Array:
-        """Whether each label's probability is at least `threshold`, one number or one a label."""
+        """Whether each label's probability is at least `threshold`, one number or one a label.
+
+        Compared in float32 at least: in bfloat16 a threshold of 0.999 would be 1.
+        """
         logits = self(inputs)
-        return logits >= logit(jnp.asarray(threshold, logits.dtype))
+        wide = computed_in(logits.dtype)
+        return logits.astype(wide) >= logit(jnp.asarray(threshold, wide))

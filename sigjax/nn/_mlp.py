@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.nnx.nn import dtypes
-from jax import Array, lax
-from jax.nn.initializers import Initializer
+from jax import Array
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid
-from ._defaults import LECUN_NORMAL, ZEROS
+from ._options import LinearOptions
+from ._stack import through
 
 Norm = Literal["batch", "layer"]
 
@@ -22,13 +21,22 @@ class _Layer(nnx.Module):
     """Linear, normalisation, activation, and the inputs added if residual."""
 
     def __init__(
-        self, inputs: int, outputs: int, activation, norm, residual, rngs, dense, norm_dtypes
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        activation: Callable[..., Any],
+        norm: Norm | None,
+        norm_options: Mapping[str, Any],
+        residual: bool,
+        rngs: nnx.Rngs,
+        options: LinearOptions,
     ):
-        self.linear = nnx.Linear(inputs, outputs, rngs=rngs, **dense)
+        self.linear = nnx.Linear(inputs, outputs, rngs=rngs, **options)
         self.norm = nnx.data(None)
         if norm is not None:
             kind = nnx.BatchNorm if norm == "batch" else nnx.LayerNorm
-            self.norm = kind(outputs, rngs=rngs, **norm_dtypes)
+            self.norm = kind(outputs, rngs=rngs, **norm_options)
         self.activation = activation
         self.residual = residual
 
@@ -49,16 +57,20 @@ class MLP(nnx.Module):
     Args:
       in_features, hidden_features, out_features: of inputs, every hidden layer, and outputs.
       depth: hidden layers, at least 1.
-      activation: elementwise function; the sigmoid unless given.
+      activation: elementwise function; the sigmoid unless given. Of one that is a module
+        (`flax.nnx.PReLU()`) each layer has a copy of its own.
       norm: "batch" or "layer" normalisation before each activation, or None.
+      norm_options: further arguments of `flax.nnx.BatchNorm` or `flax.nnx.LayerNorm`.
       residual: whether each layer but the first adds its inputs to its outputs.
-      kernel_init, bias_init, dtype, param_dtype, precision, rngs: as for `flax.nnx.Linear`, for
-        every layer.
-      kernel_metadata, bias_metadata: as there. Where they name the axes of a kernel, the stack's
-        first axis is not sharded.
+      rngs: for the parameters.
+      options: the other arguments of `flax.nnx.Linear`, for every layer. Where metadata name the
+        axes of a kernel, the stack's first axis is not sharded.
+
+    What is put in place of a layer is called: of `first.linear` and `last` as it is, of
+    `stack.linear` with one first axis more in its variables, as `flax.nnx.vmap` makes them.
 
     Raises:
-      ValueError: if `depth` is below 1 or `norm` unknown.
+      ValueError: if `depth` is below 1, `norm` unknown, or there are `norm_options` for none.
 
     Example:
       >>> import jax
@@ -77,16 +89,10 @@ class MLP(nnx.Module):
         depth: int,
         activation: Callable[..., Any] = sigmoid,
         norm: Norm | None = None,
+        norm_options: Mapping[str, Any] = MappingProxyType({}),
         residual: bool = False,
-        kernel_init: Initializer = LECUN_NORMAL,
-        bias_init: Initializer = ZEROS,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
-        precision: Any = None,
-        promote_dtype: Any = dtypes.promote_dtype,
         rngs: nnx.Rngs,
-        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
-        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        **options: Unpack[LinearOptions],
     ):
         if depth < 1:
             raise ValueError(f"sigjax.nn.MLP: argument 'depth' must be at least 1, got {depth}")
@@ -94,48 +100,47 @@ class MLP(nnx.Module):
             raise ValueError(
                 f"sigjax.nn.MLP: argument 'norm' must be None, 'batch' or 'layer', got {norm!r}"
             )
-        dense: dict[str, Any] = {
-            "kernel_init": kernel_init,
-            "bias_init": bias_init,
-            "dtype": dtype,
-            "param_dtype": param_dtype,
-            "precision": precision,
-            "promote_dtype": promote_dtype,
-            "kernel_metadata": kernel_metadata,
-            "bias_metadata": bias_metadata,
+        if norm is None and norm_options:
+            raise ValueError("sigjax.nn.MLP: argument 'norm_options' needs 'norm', got None")
+        shared = {
+            name: value
+            for name, value in options.items()
+            if name in ("dtype", "param_dtype", "promote_dtype")
         }
-        norm_dtypes = {"dtype": dtype, "param_dtype": param_dtype}
 
-        def layer(inputs: int, residual: bool, rngs: nnx.Rngs) -> _Layer:
+        def layer(inputs: int, residual: bool, rngs: nnx.Rngs, index: ArrayLike) -> _Layer:
             return _Layer(
-                inputs, hidden_features, activation, norm, residual, rngs, dense, norm_dtypes
+                inputs,
+                hidden_features,
+                activation=_of_layer(activation, index),
+                norm=norm,
+                norm_options={**shared, **norm_options},
+                residual=residual,
+                rngs=rngs,
+                options=options,
             )
 
-        self.first = layer(in_features, False, rngs)
+        self.first = layer(in_features, False, rngs, 0)
         self.stack = nnx.data(None)
         if depth > 1:
             self.stack = nnx.vmap(
-                lambda rngs: layer(hidden_features, residual, rngs),
+                lambda rngs, index: layer(hidden_features, residual, rngs, index),
                 transform_metadata={nnx.PARTITION_NAME: None},
-            )(rngs.split(depth - 1))
-        self.last = nnx.Linear(hidden_features, out_features, rngs=rngs, **dense)
+            )(rngs.split(depth - 1), jnp.arange(1, depth))
+        self.last = nnx.Linear(hidden_features, out_features, rngs=rngs, **options)
 
     def __call__(self, inputs: ArrayLike) -> Array:
         """Outputs `[..., out_features]` of inputs `[..., in_features]`."""
         hidden = self.first(jnp.asarray(inputs))
         if self.stack is not None:
-            hidden = self._through_stack(hidden)
+            hidden = through(self.stack, hidden)
         return self.last(hidden)
 
-    def _through_stack(self, hidden: Array) -> Array:
-        graph, statistics, *others = nnx.split(self.stack, nnx.BatchStat, ...)
 
-        def step(hidden: Array, states: Any) -> tuple[Array, Any]:
-            layer: Any = nnx.merge(graph, *states, copy=True)
-            hidden = layer(hidden)
-            return hidden, nnx.state(layer, nnx.BatchStat)
-
-        hidden, statistics = lax.scan(step, hidden, (statistics, *others))
-        if jax.tree.leaves(statistics):
-            nnx.update(self.stack, statistics)
-        return hidden
+def _of_layer(activation: Callable[..., Any], index: ArrayLike) -> Callable[..., Any]:
+    """A function as it is; a module's copy, with random numbers of its own."""
+    if not isinstance(activation, nnx.Module):
+        return activation
+    graph, keys, *others = nnx.split(activation, nnx.RngKey, ...)
+    keys = jax.tree.map(lambda key: jax.random.fold_in(key, index), keys)
+    return nnx.merge(graph, keys, *others, copy=True)

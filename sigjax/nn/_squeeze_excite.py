@@ -1,18 +1,18 @@
 """Gates on the channels of an image."""
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from flax.nnx.nn import dtypes
-from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid
 from ..functional._precision import computed_in
-from ._defaults import LECUN_NORMAL
+from ._cell import require_features
+from ._defaults import relu
+from ._options import LinearOptions
 
 
 class SqueezeExcite(nnx.Module):
@@ -21,15 +21,18 @@ class SqueezeExcite(nnx.Module):
     Args:
       features: channels $C$, the last dimension of the inputs.
       reduction: $r$; there are $C/r$ units between, and $2C^2/r$ parameters.
+      squeeze_features: how many units are between, whatever `reduction` is; $C/r$ if None.
       spatial_axes: axes to average over; None for all but the first and the last, whatever the
         rank: `[N, W, C]`, `[N, H, W, C]`, `[N, D, H, W, C]`.
-      use_bias: whether the two products have biases; the paper's ablations leave them out.
       gate_fn, activation_fn: of the gates and of the units between.
-      kernel_init, dtype, param_dtype, precision, rngs, kernel_metadata: as for
-        `flax.nnx.Linear`. Means and gates are float32 at least.
+      rngs: for the parameters.
+      options: the other arguments of `flax.nnx.Linear`, for both products; `use_bias` is False
+        unless given, as in the paper's ablations. Means and gates are float32 at least.
 
     Raises:
-      ValueError: unless `reduction` divides `features`.
+      TypeError: if what counts features or axes is not an integer.
+      ValueError: unless `reduction` divides `features` and both are at least 1, or if
+        `spatial_axes` is empty.
 
     Example:
       >>> import jax
@@ -48,66 +51,102 @@ class SqueezeExcite(nnx.Module):
         features: int,
         *,
         reduction: int = 16,
-        spatial_axes: Sequence[int] | None = None,
-        use_bias: bool = False,
+        squeeze_features: int | None = None,
+        spatial_axes: int | Sequence[int] | None = None,
         gate_fn: Callable[..., Any] = sigmoid,
-        activation_fn: Callable[..., Any] = nnx.relu,
-        kernel_init: Initializer = LECUN_NORMAL,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
-        precision: Any = None,
-        promote_dtype: Any = dtypes.promote_dtype,
+        activation_fn: Callable[..., Any] = relu,
         rngs: nnx.Rngs,
-        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
+        **options: Unpack[LinearOptions],
     ):
-        if reduction < 1 or features % reduction:
-            raise ValueError(
-                "sigjax.nn.SqueezeExcite: argument 'reduction' must divide the "
-                f"{features} features, got {reduction}"
-            )
-        self.spatial_axes = None if spatial_axes is None else tuple(spatial_axes)
+        features = _count("features", features)
+        if squeeze_features is None:
+            reduction = _count("reduction", reduction)
+            if features % reduction:
+                raise ValueError(
+                    "sigjax.nn.SqueezeExcite: argument 'reduction' must divide the "
+                    f"{features} features, got {reduction}; 'squeeze_features' takes any number"
+                )
+            squeeze_features = features // reduction
+        between = _count("squeeze_features", squeeze_features)
+        options = {"use_bias": False, **options}
+        self.features = features
+        self.spatial_axes = None if spatial_axes is None else _axes(spatial_axes)
         self.gate_fn = gate_fn
         self.activation_fn = activation_fn
-
-        def dense(inputs: int, outputs: int) -> nnx.Linear:
-            return nnx.Linear(
-                inputs,
-                outputs,
-                use_bias=use_bias,
-                kernel_init=kernel_init,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                precision=precision,
-                promote_dtype=promote_dtype,
-                rngs=rngs,
-                kernel_metadata=kernel_metadata,
-            )
-
-        self.squeeze = dense(features, features // reduction)
-        self.excite = dense(features // reduction, features)
+        self.dtype = options.get("dtype") or options.get("param_dtype", jnp.float32)
+        self.squeeze = nnx.Linear(features, between, rngs=rngs, **options)
+        self.excite = nnx.Linear(between, features, rngs=rngs, **options)
 
     def __call__(self, inputs: ArrayLike, *, return_gates: bool = False) -> Any:
         """Scales `inputs`, `[N, ..., C]`.
 
         Args:
           inputs: at least three dimensions, unless `spatial_axes` says which to average over.
+            Whole numbers and booleans are averaged as numbers.
           return_gates: whether to return the gates, `inputs`' shape without space, too.
 
         Raises:
-          ValueError: if there is no space to average over.
+          TypeError: if the inputs are complex.
+          ValueError: if there is no space to average over, or another number of features.
         """
         inputs = jnp.asarray(inputs)
-        axes = self.spatial_axes
-        if axes is None:
-            axes = tuple(range(1, inputs.ndim - 1))
-        if not axes:
-            raise ValueError(
-                "sigjax.nn.SqueezeExcite: argument 'inputs' must have spatial dimensions between "
-                f"the first and the last, got shape {inputs.shape}"
+        require_features("SqueezeExcite", inputs, self.features)
+        axes = self._spatial_axes_of(inputs.shape)
+        if jnp.issubdtype(inputs.dtype, jnp.complexfloating):
+            raise TypeError(
+                "sigjax.nn.SqueezeExcite: argument 'inputs' must be real, got dtype "
+                f"{inputs.dtype.name}"
             )
         wide = computed_in(inputs.dtype)
-        mean = jnp.mean(inputs, axis=axes, dtype=wide).astype(inputs.dtype)
+        whole = not jnp.issubdtype(inputs.dtype, jnp.floating)
+        mean = jnp.mean(inputs, axis=axes, dtype=wide).astype(self.dtype if whole else inputs.dtype)
         logits = self.excite(self.activation_fn(self.squeeze(mean)))
         gates = self.gate_fn(logits.astype(wide))
         scaled = (inputs.astype(wide) * jnp.expand_dims(gates, axes)).astype(logits.dtype)
         return (scaled, gates) if return_gates else scaled
+
+    def _spatial_axes_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if self.spatial_axes is None:
+            if len(shape) < 3:
+                raise ValueError(
+                    "sigjax.nn.SqueezeExcite: argument 'inputs' must have spatial dimensions "
+                    f"between the first and the last, got shape {shape}"
+                )
+            return tuple(range(1, len(shape) - 1))
+        axes = tuple(axis + len(shape) if axis < 0 else axis for axis in self.spatial_axes)
+        if len(set(axes)) < len(axes) or not set(axes) <= set(range(len(shape) - 1)):
+            raise ValueError(
+                "sigjax.nn.SqueezeExcite: argument 'spatial_axes' must be different axes of the "
+                f"inputs other than the last, got {self.spatial_axes} for shape {shape}"
+            )
+        return axes
+
+
+def _axes(spatial_axes: int | Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(spatial_axes, Sequence):
+        spatial_axes = (spatial_axes,)
+    axes = tuple(_integer("spatial_axes", axis) for axis in spatial_axes)
+    if not axes:
+        raise ValueError(
+            "sigjax.nn.SqueezeExcite: argument 'spatial_axes' must name spatial dimensions to "
+            "average over, or be None for all of them, got none"
+        )
+    return axes
+
+
+def _count(name: str, value: int) -> int:
+    count = _integer(name, value)
+    if count < 1:
+        raise ValueError(
+            f"sigjax.nn.SqueezeExcite: argument '{name}' must be at least 1, got {count}"
+        )
+    return count
+
+
+def _integer(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise TypeError(
+            f"sigjax.nn.SqueezeExcite: argument '{name}' must be an integer, got {value!r}"
+        ) from error

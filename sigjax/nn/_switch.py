@@ -1,18 +1,16 @@
 """Layers that choose, softly, between two answers."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
-from flax.nnx.nn import dtypes
-from jax.nn.initializers import Initializer
 from jax.nn.initializers import constant as _constant
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid, soft_switch
-from ._defaults import LECUN_NORMAL, ZEROS
+from ._defaults import relu
+from ._options import LinearOptions, of_one_column
 
 
 class SoftSwitch(nnx.Module):
@@ -23,9 +21,9 @@ class SoftSwitch(nnx.Module):
     Args:
       in_features, out_features: of inputs and outputs.
       gate_features: 1 for one gate an example, `out_features` for one an output.
-      kernel_init, bias_init, dtype, param_dtype, precision, rngs: as for `flax.nnx.Linear`. The
-        blend is made in float32 at least.
-      kernel_metadata, bias_metadata: as there; a single gate takes none.
+      rngs: for the parameters.
+      options: the other arguments of `flax.nnx.Linear`, for all three. The blend is made in
+        float32 at least. A single gate is not split over devices, whatever the metadata say.
 
     Raises:
       ValueError: if `gate_features` is neither 1 nor `out_features`.
@@ -48,15 +46,8 @@ class SoftSwitch(nnx.Module):
         out_features: int,
         *,
         gate_features: int = 1,
-        kernel_init: Initializer = LECUN_NORMAL,
-        bias_init: Initializer = ZEROS,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
-        precision: Any = None,
-        promote_dtype: Any = dtypes.promote_dtype,
         rngs: nnx.Rngs,
-        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
-        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        **options: Unpack[LinearOptions],
     ):
         if gate_features not in (1, out_features):
             raise ValueError(
@@ -64,25 +55,10 @@ class SoftSwitch(nnx.Module):
                 f"{out_features} out_features, got {gate_features}"
             )
 
-        def dense(features: int, **metadata: Any) -> nnx.Linear:
-            return nnx.Linear(
-                in_features,
-                features,
-                kernel_init=kernel_init,
-                bias_init=bias_init,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                precision=precision,
-                promote_dtype=promote_dtype,
-                rngs=rngs,
-                **metadata,
-            )
-
-        metadata: Any = {"kernel_metadata": kernel_metadata, "bias_metadata": bias_metadata}
-        # A single gate cannot be split over devices.
-        self.gate = dense(gate_features, **(metadata if gate_features == out_features else {}))
-        self.on = dense(out_features, **metadata)
-        self.off = dense(out_features, **metadata)
+        of_gate = options if gate_features == out_features else of_one_column(options)
+        self.gate = nnx.Linear(in_features, gate_features, rngs=rngs, **of_gate)
+        self.on = nnx.Linear(in_features, out_features, rngs=rngs, **options)
+        self.off = nnx.Linear(in_features, out_features, rngs=rngs, **options)
 
     def __call__(self, inputs: ArrayLike, *, return_gates: bool = False) -> Any:
         """Outputs `[..., out_features]`, and the gates `[..., gate_features]` if asked for."""
@@ -101,9 +77,9 @@ class Highway(nnx.Module):
       features: of inputs and outputs.
       activation_fn: $H(x) = \mathrm{activation}(W_H x + b_H)$.
       transform_bias: $b_T$ at first; negative, so that a new layer passes most through.
-      kernel_init, bias_init, dtype, param_dtype, precision, rngs: as for `flax.nnx.Linear`. The
-        blend is made in float32 at least.
-      kernel_metadata, bias_metadata: as there.
+      rngs: for the parameters.
+      options: the other arguments of `flax.nnx.Linear`; `use_bias` and `bias_init` are those of
+        $b_H$. The blend is made in float32 at least.
 
     Example:
       >>> import jax
@@ -121,36 +97,19 @@ class Highway(nnx.Module):
         self,
         features: int,
         *,
-        activation_fn: Callable[..., Any] = nnx.relu,
-        transform_bias: float | int = -2.0,
-        kernel_init: Initializer = LECUN_NORMAL,
-        bias_init: Initializer = ZEROS,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
-        precision: Any = None,
-        promote_dtype: Any = dtypes.promote_dtype,
+        activation_fn: Callable[..., Any] = relu,
+        transform_bias: ArrayLike = -2.0,
         rngs: nnx.Rngs,
-        kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
-        bias_metadata: Mapping[str, Any] = MappingProxyType({}),
+        **options: Unpack[LinearOptions],
     ):
-        def dense(bias: Initializer) -> nnx.Linear:
-            return nnx.Linear(
-                features,
-                features,
-                kernel_init=kernel_init,
-                bias_init=bias,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                precision=precision,
-                promote_dtype=promote_dtype,
-                rngs=rngs,
-                kernel_metadata=kernel_metadata,
-                bias_metadata=bias_metadata,
-            )
-
+        of_gate: LinearOptions = {
+            **options,
+            "use_bias": True,
+            "bias_init": _constant(transform_bias),
+        }
         self.activation_fn = activation_fn
-        self.transform = dense(bias_init)
-        self.gate = dense(_constant(transform_bias))
+        self.transform = nnx.Linear(features, features, rngs=rngs, **options)
+        self.gate = nnx.Linear(features, features, rngs=rngs, **of_gate)
 
     def __call__(self, inputs: ArrayLike, *, return_gates: bool = False) -> Any:
         """Outputs `[..., features]`, and the transform gates of that shape if asked for."""
