@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from experiments.harness import storage
+from experiments.harness.flags import parsed
+from experiments.harness.program import carried_out
 from experiments.harness.refusal import Refusal
 from experiments.publish import newest
 
@@ -81,15 +81,15 @@ def gathered(results: Path, preset: str) -> str:
         folder = newest(results, name, preset)
         if folder is None:
             continue
-        record = json.loads((folder / "provenance.json").read_text())
+        record = json.loads((folder / "provenance.json").read_text("utf-8"))
         versions = ", ".join(f"{what} {which}" for what, which in record["versions"].items())
         parts.append(
             f"## {name}\n\n{record['device_kind']} ({record['backend']}), {versions}; preset "
             f"{preset}, {record['seconds']} s, {record['utc']}, commit {record['commit']}"
         )
         if (folder / "table.md").exists():
-            parts.append((folder / "table.md").read_text().strip())
-        claims = json.loads((folder / "claims.json").read_text())
+            parts.append((folder / "table.md").read_text("utf-8").strip())
+        claims = json.loads((folder / "claims.json").read_text("utf-8"))
         lines = [
             f"| {c['name']} | {c['measured']} | {c['verdict'] or 'reported'} |" for c in claims
         ]
@@ -113,8 +113,9 @@ def main(options: Options) -> int:
     return 1
 
 
+def _options(argv: Sequence[str]) -> Options:
+    return parsed(Options, argv, prog="python -m experiments.accelerator", description=__doc__)
+
+
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Options, description=__doc__)))
-    except Refusal as refusal:
-        sys.exit(f"error: {refusal}")
+    sys.exit(carried_out(lambda: main(_options(sys.argv[1:]))))

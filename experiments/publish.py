@@ -12,13 +12,14 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from experiments import certify
 from experiments.harness import storage
+from experiments.harness.flags import parsed
+from experiments.harness.program import carried_out
 from experiments.harness.refusal import Refusal
 
 ROOT = Path(__file__).parents[1]
@@ -35,13 +36,13 @@ class Options:
 def newest(results: Path, name: str, preset: str = "*") -> Path | None:
     """The folder of the newest finished run of an experiment."""
     found = results.glob(f"{name}/{preset}-*/provenance.json")
-    dated = [(json.loads(path.read_text())["utc"], path.parent) for path in found]
+    dated = [(json.loads(path.read_text("utf-8"))["utc"], path.parent) for path in found]
     return max(dated)[1] if dated else None
 
 
 def certificate(folder: Path) -> dict[str, Any]:
     """What a full run of `certify` found, with where and when."""
-    record = json.loads((folder / "provenance.json").read_text())
+    record = json.loads((folder / "provenance.json").read_text("utf-8"))
     dataset = storage.from_bytes((folder / "data.nc").read_bytes())
     errors: dict[str, dict[str, Any]] = {}
     for (function, order), (ulp, at) in certify.largest(dataset).items():
@@ -73,11 +74,11 @@ def _put(page: str, name: str, table: str) -> str:
 def publish(results: Path, root: Path = ROOT) -> list[str]:
     """Writes what there is; returns what was written."""
     written = []
-    page = (root / "README.md").read_text()
+    page = (root / "README.md").read_text("utf-8")
     for name in ("accuracy", "speed", "certify"):
         folder = newest(results, name, "paper" if name == "certify" else "*")
         if folder is not None:
-            page = _put(page, name, (folder / "table.md").read_text())
+            page = _put(page, name, (folder / "table.md").read_text("utf-8"))
             written.append(f"README.md: {name} from {folder}")
     storage.write_bytes(root / "README.md", page.encode())
     full = newest(results, "certify", "paper")
@@ -95,8 +96,12 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
     return written
 
 
+def main(argv: Sequence[str]) -> int:
+    """Publishes and tells; 0."""
+    written = publish(parsed(Options, argv, prog="python -m experiments.publish").results)
+    print("\n".join(written) or "no finished run was found")
+    return 0
+
+
 if __name__ == "__main__":
-    try:
-        print("\n".join(publish(tyro.cli(Options).results)) or "no finished run was found")
-    except Refusal as refusal:
-        sys.exit(f"error: {refusal}")
+    sys.exit(carried_out(lambda: main(sys.argv[1:])))

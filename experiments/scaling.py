@@ -116,7 +116,7 @@ def _measure_on(point: Mapping[str, Any], config: Config) -> xr.Dataset:
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
         cwd=Path(__file__).parents[1],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     if done.returncode:
         raise RuntimeError(f"measuring on {devices} devices failed:\n{done.stderr}")

@@ -35,7 +35,7 @@ def part_of(path):
 def imported(path):
     """Absolute names of the modules that a file imports, wherever in the file."""
     package = path.relative_to(ROOT).with_suffix("").parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,7 +71,9 @@ def test_sigmoid_arithmetic_is_written_in_functional_alone():
 
 def test_importing_sigjax_imports_nothing_optional():
     script = f"import sys, sigjax; print([m for m in {OPTIONAL} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -82,5 +84,7 @@ def test_importing_sigjax_computes_nothing_and_changes_no_setting():
         "assert not xla_bridge._backends, 'a backend was started'; "
         "assert before == dict(jax.config.values)"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from experiments.numerics import floors, subjects
 from experiments.numerics.judge import errors
 
 CERTIFICATE = json.loads(
-    (Path(__file__).parents[1] / "certificates" / "float32-cpu.json").read_text()
+    (Path(__file__).parents[1] / "certificates" / "float32-cpu.json").read_text("utf-8")
 )
 CELLS = [(name, order) for name in CERTIFICATE["errors"] for order in range(3)]
 

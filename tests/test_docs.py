@@ -12,13 +12,15 @@ import sigjax
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-NOTEBOOKS = sorted(p for p in DOCS.glob("*.md") if "{code-cell}" in p.read_text())
+NOTEBOOKS = sorted(p for p in DOCS.glob("*.md") if "{code-cell}" in p.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(path):
     matplotlib.use("Agg")
-    cells = re.findall(r"^```\{code-cell\}\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    cells = re.findall(
+        r"^```\{code-cell\}\n(.*?)^```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     names = {"__name__": "__main__"}
     for cell in cells:
         with jax.numpy_dtype_promotion("standard"):  # what its readers have
@@ -28,7 +30,7 @@ def test_a_notebook_runs_from_top_to_bottom(path):
 
 def documented(part):
     """The names under the directives of a page of the reference."""
-    text = (DOCS / "api" / f"{part}.md").read_text()
+    text = (DOCS / "api" / f"{part}.md").read_text("utf-8")
     return re.findall(r"^\.\. auto(?:function|class|data):: (\w+)$", text, re.MULTILINE)
 
 
@@ -53,7 +55,7 @@ def test_the_reference_documents_what_is_exported_once(part):
 @pytest.mark.parametrize("part", PARTS)
 def test_the_readme_names_what_is_exported(part):
     assert exported(part)
-    assert exported(part) <= set(re.findall(r"`(\w+)", (ROOT / "README.md").read_text()))
+    assert exported(part) <= set(re.findall(r"`(\w+)", (ROOT / "README.md").read_text("utf-8")))
 
 
 def test_every_name_of_sigjax_itself_is_documented():
@@ -63,7 +65,7 @@ def test_every_name_of_sigjax_itself_is_documented():
 
 
 def test_every_page_is_in_a_table_of_contents():
-    text = (DOCS / "index.md").read_text()
+    text = (DOCS / "index.md").read_text("utf-8")
     pages = {str(p.relative_to(DOCS).with_suffix("")) for p in DOCS.glob("**/*.md")} - {"index"}
     pages = {page for page in pages if not page.startswith("_build")}
     assert pages == set(re.findall(r"^(?:api/)?\w+$", text, re.MULTILINE))

@@ -173,7 +173,7 @@ def test_every_wrong_argument_is_named():
         [sys.executable, str(program)],
         env=os.environ | {"PYTHONPATH": str(program.parents[1])},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert "calls" in done.stderr

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -56,24 +56,24 @@ def test_installed_elsewhere_it_works(wheel, tmp_path):
 
 
 def test_versions_agree():
-    citation = (ROOT / "CITATION.cff").read_text()
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
     assert re.search(rf"^version: {re.escape(sigjax.__version__)}$", citation, re.M)
-    assert f"## {sigjax.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {sigjax.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_extras_are_those_promised():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = {"experiments", "test", "docs", "cuda12", "cuda13", "tpu"}
     assert set(project["optional-dependencies"]) == extras
     assert project["requires-python"] == ">=3.11"
 
 
 def test_the_lock_pins_every_requirement_and_names_no_host():
-    lock = (ROOT / "requirements.lock").read_text()
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
     assert "://" not in lock
     assert "--index" not in lock
     pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.M))
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     for requirement in project["dependencies"] + extras["experiments"] + extras["test"]:
         name = re.match(r"[a-z0-9-]+", requirement).group()

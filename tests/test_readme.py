@@ -11,7 +11,7 @@ from flax import nnx
 import sigjax
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_example_gives_what_its_comments_say():
@@ -60,6 +60,6 @@ def test_links_lead_somewhere():
 
 
 def test_commands_of_make_exist():
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in re.findall(r"`?make (\w+)", README):
         assert re.search(rf"^{target}:", makefile, re.M) or target == "in", target

@@ -2,5 +2,7 @@
 
 from .claims import Claim as Claim
 from .gather import gather as gather
+from .settings import Settings as Settings
+from .settings import Within as Within
 from .spread import spread as spread
 from .sweep import sweep as sweep

@@ -16,8 +16,9 @@ import tyro
 from . import devices, experiment
 from .claims import Claim
 from .figures import default_jobs, outcomes
-from .interrupts import insistent
+from .flags import parsed
 from .processes import Processes
+from .program import carried_out
 from .refusal import Refusal
 from .report import write_report
 from .runner import Run, measure_share, run
@@ -34,7 +35,7 @@ class Common:
     preset: Preset = "quick"
     """The size: quick shows the effect on a laptop, paper has the papers' sizes."""
     seed: int = 0
-    """Seed of the random key that the experiment is given."""
+    """Seed of the random key that the experiment is given, from 0 to 2^64 - 1."""
     device: Literal["cpu", "gpu", "tpu"] | None = None
     """Where to compute; by default the best that JAX finds."""
     results: Path = Path("results")
@@ -77,14 +78,7 @@ def main(argv: Sequence[str], package: str = "experiments") -> int:
     """
     _keep_compiled_programs()
     try:
-        with insistent():
-            return _dispatch(list(argv), package)
-    except Refusal as refusal:
-        print(f"error: {refusal}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last point", file=sys.stderr)
-        return 130
+        return carried_out(lambda: _dispatch(list(argv), package))
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
@@ -155,16 +149,16 @@ def _one(argv: list[str], package: str, command: str) -> int:
     )
     # The preset must be known before its flags can be: it gives their defaults.
     default = arguments(common=Common(), config=_config(module, _preset(flags)))
-    parsed = tyro.cli(
+    request = parsed(
         arguments,
-        args=flags,
+        flags,
         default=default,
         prog=f"python -m experiments {command} {name}",
         description=module.__doc__,
     )
-    _prepare(parsed.common)
-    claims = _carry_out(module, parsed.config, parsed.common, merge=command == "merge")
-    return _status(claims, parsed.common)
+    _prepare(request.common)
+    claims = _carry_out(module, request.config, request.common, merge=command == "merge")
+    return _status(claims, request.common)
 
 
 def _prepare(common: Common) -> None:
@@ -202,7 +196,7 @@ def _carry_out(
         print(f"{request.name}: {request.folder}")
         table = request.folder / "table.md"
         if table.exists():
-            print(table.read_text())
+            print(table.read_text("utf-8"))
         print(format_claims(claims), flush=True)
     return claims
 
@@ -212,8 +206,8 @@ def _status(claims: list[Claim], common: Common) -> int:
 
 
 def _figures(argv: list[str], package: str) -> int:
-    options = tyro.cli(
-        tyro.conf.OmitArgPrefixes[FiguresOptions], args=argv, prog="python -m experiments figures"
+    options = parsed(
+        tyro.conf.OmitArgPrefixes[FiguresOptions], argv, prog="python -m experiments figures"
     )
     common = options.common
     _prepare(common)
@@ -251,7 +245,7 @@ def _one_of_the_figures(name: str, *, package: str, common: Common) -> list[Clai
 
 def _report(argv: list[str], package: str) -> int:
     del package
-    options = tyro.cli(ReportOptions, args=argv, prog="python -m experiments report")
+    options = parsed(ReportOptions, argv, prog="python -m experiments report")
     if not options.results.is_dir():
         raise Refusal(f"there is no folder {options.results}; run an experiment first")
     print(f"report: {write_report(options.results)}")

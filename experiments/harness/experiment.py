@@ -1,10 +1,8 @@
 """What an experiment is, and which there are."""
 
 import ast
-import dataclasses
 import difflib
 import importlib
-import math
 import pkgutil
 import re
 from pathlib import Path
@@ -23,9 +21,9 @@ _PARTS = {"Config", "measure", "claims", "plot"}
 class Experiment(Protocol):
     """A module: one file, read from top to bottom.
 
-    Its `Config` is a frozen dataclass with the class methods `quick` and `paper`. A module that
-    sets `TIMED = True` measures time, and `figures` runs nothing beside it; one that defines
-    `table(dataset) -> str`, in Markdown, has that printed and saved too.
+    Its `Config` is a frozen dataclass of `Settings` with the class methods `quick` and `paper`. A
+    module that sets `TIMED = True` measures time, and `figures` runs nothing beside it; one that
+    defines `table(dataset) -> str`, in Markdown, has that printed and saved too.
     """
 
     __name__: str
@@ -39,7 +37,7 @@ class Experiment(Protocol):
 
 def _defined(path: Path) -> set[str]:
     names = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
     return names
@@ -69,31 +67,6 @@ def load(package: str, name: str) -> Experiment:
         raise Refusal(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
     module: Any = importlib.import_module(f"{package}.{name}")
     return module
-
-
-def check_numbers(config: Any) -> None:
-    """Whole numbers of a configuration count something, others are rates, times and the like.
-
-    Raises:
-      Refusal: naming the flag, for a whole number below 1, another that is negative or not
-        finite, or an empty tuple.
-    """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        several = isinstance(value, tuple)
-        wrong = [number for number in (value if several else (value,)) if not _sensible(number)]
-        if wrong or value == ():
-            whole = any(isinstance(number, int) for number in wrong)
-            bound = "at least 1" if whole else "finite and not negative"
-            wanted = "one or more values" if value == () else bound
-            flag = "--" + field.name.replace("_", "-")
-            raise Refusal(f"{flag} must be {wanted}, got {value}")
-
-
-def _sensible(number: Any) -> bool:
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        return True
-    return number >= 1 if isinstance(number, int) else math.isfinite(number) and number >= 0
 
 
 def quick_seconds(experiment: Experiment) -> float:

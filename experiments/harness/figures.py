@@ -17,6 +17,7 @@ import matplotlib
 from . import experiment
 from .claims import Claim
 from .refusal import Refusal
+from .streams import make_streams_usable
 
 Task = Callable[[str], list[Claim]]
 """Carries out the experiment of a name, printing what there is to see."""
@@ -91,7 +92,8 @@ def _side_by_side(
         jobs, multiprocessing.get_context("spawn"), _begin, (prepare,)
     )
     try:
-        waiting = [pool.submit(_captured, name, task) for name in names]
+        with _deaf_to_interrupts():
+            waiting = [pool.submit(_captured, name, task) for name in names]
         for done in concurrent.futures.as_completed(waiting):
             yield done.result()
     finally:
@@ -102,8 +104,18 @@ def _side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Workers started here never hear of Ctrl-C: the parent does, afterwards, and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(prepare: Callable[[], None]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of Ctrl-C and ends us
+    make_streams_usable()
     matplotlib.use("Agg")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare()

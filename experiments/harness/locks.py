@@ -17,7 +17,7 @@ def locked(folder: Path, share: Share = EVERYTHING) -> Iterator[None]:
     """Holds the folder for a whole run, or beside other shares for one; locks die with us.
 
     Raises:
-      Refusal: if another run holds it, or the folder cannot be written.
+      Refusal: if another run holds it, or the folder cannot be written or locked.
     """
     with contextlib.ExitStack() as held:
         if share == EVERYTHING:
@@ -32,12 +32,16 @@ def locked(folder: Path, share: Share = EVERYTHING) -> Iterator[None]:
 @contextlib.contextmanager
 def _lock(path: Path, kind: int) -> Iterator[None]:
     try:
-        file = path.open("w")
+        file = path.open("wb")
     except OSError as error:
         raise Refusal(f"cannot write in {path.parent}: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise Refusal(f"another run is at work in {path.parent}") from error
+        except OSError as error:
+            raise Refusal(
+                f"cannot lock {path}: {error.strerror}; --results must be where files can be locked"
+            ) from error
         yield

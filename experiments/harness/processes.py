@@ -76,7 +76,7 @@ def first(action: Callable[[], Answer]) -> Answer:
     goes a way of its own, which would leave the others waiting.
 
     Raises:
-      Refusal: on every process, if process 0's action raises it.
+      Refusal: on every process, if process 0's action raises it, or an OSError.
     """
     if jax.process_count() == 1:
         return action()
@@ -85,8 +85,8 @@ def first(action: Callable[[], Answer]) -> Answer:
     if jax.process_index() == 0:
         try:
             answer = action()
-        except Refusal as refusal:
-            kind, content = _REFUSAL, str(refusal).encode()
+        except (Refusal, OSError) as error:
+            kind, content = _REFUSAL, str(error).encode(errors="backslashreplace")
         else:
             if answer is not None:
                 kind, content = _CONTENT, answer

@@ -9,6 +9,9 @@ from typing import Any
 
 import jax
 
+import sigjax
+
+_SECONDS_TO_HANG = 600  # a file system that answers no more must not keep a result
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "xarray")
 
 
@@ -16,7 +19,12 @@ def _git(*arguments: str) -> str | None:
     folder = Path(__file__).parent
     try:
         answer = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            timeout=_SECONDS_TO_HANG,
         )
     except (OSError, subprocess.SubprocessError):
         return None  # not a checkout, or no git
@@ -30,9 +38,25 @@ def commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that a result may depend on."""
-    return {"python": platform.python_version()} | {
+    return {"python": platform.python_version(), "sigjax": sigjax.__version__} | {
         package: importlib.metadata.version(package) for package in _PACKAGES
     }
+
+
+def variant() -> list[str]:
+    """What beside its configuration decides a result's numbers, where it is not JAX's default.
+
+    Empty for float32 on a CPU.
+    """
+    config: Any = jax.config
+    platform, precision = jax.default_backend(), config.jax_default_matmul_precision
+    generator = config.jax_default_prng_impl
+    return [
+        *([] if platform == "cpu" else [platform]),
+        *(["x64"] if config.jax_enable_x64 else []),
+        *([] if precision is None else [f"matmul_{precision}"]),
+        *([] if generator == "threefry2x32" else [generator]),
+    ]
 
 
 def provenance() -> dict[str, Any]:

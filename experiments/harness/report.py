@@ -45,7 +45,7 @@ def _newest(results: Path) -> list[tuple[Path, dict[str, Any]]]:
     newest: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
     for path in sorted(results.glob("*/*/provenance.json")):
         try:
-            record = json.loads(path.read_text())
+            record = json.loads(path.read_text("utf-8"))
             key, time = (record["experiment"], record["preset"]), record["utc"]
         except (ValueError, KeyError, TypeError):
             continue  # the runner refuses such a folder and says why
@@ -56,7 +56,7 @@ def _newest(results: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def _claims(folder: Path) -> Rows | None:
     try:
-        return json.loads((folder / "claims.json").read_text())
+        return json.loads((folder / "claims.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
+from jax import Array
 from matplotlib import pyplot as plt
 
 from . import storage
 from .claims import Claim
-from .experiment import Experiment, check_numbers, summary
+from .experiment import Experiment, summary
 from .locks import SHARD_LOCK, locked
 from .processes import first
-from .provenance import commit, provenance
+from .provenance import commit, provenance, variant
 from .refusal import Refusal
+from .settings import check_numbers
 from .style import style
 from .sweep import EVERYTHING, NOTHING, PointsMissing, PointStore, Share, saving_points
 
@@ -42,7 +46,7 @@ class Run:
     """An experiment with its configuration, and where its results go.
 
     Raises:
-      Refusal: as `check_numbers`.
+      Refusal: as `check_numbers`, or for a seed that is not from 0 to 2^64 - 1.
     """
 
     experiment: Experiment
@@ -53,6 +57,8 @@ class Run:
 
     def __post_init__(self) -> None:
         check_numbers(self.config)
+        if not 0 <= self.seed < 2**64:
+            raise Refusal(f"--seed must be from 0 to 2^64 - 1, got {self.seed}")
 
     @property
     def name(self) -> str:
@@ -60,11 +66,21 @@ class Run:
         return self.experiment.__name__.rpartition(".")[2]
 
     @property
+    def key(self) -> Array:
+        """The random key: another one for every seed."""
+        with jax.enable_x64(True):  # else only the lower 32 bits of a seed count
+            return jax.random.key(np.uint64(self.seed))
+
+    @functools.cached_property
     def folder(self) -> Path:
-        """`results/NAME/PRESET-seedN-HASH`; the hash is of the configuration's fields."""
+        """`results/NAME/PRESET-seedN-HASH`; the hash is of the configuration's fields.
+
+        Before it stands the `variant` of the process that made the request, as in `gpu-x64`.
+        """
         fields = json.dumps(dataclasses.asdict(self.config), sort_keys=True, default=str)
         code = hashlib.sha256(fields.encode()).hexdigest()[:8]
-        return self.results / self.name / f"{self.preset}-seed{self.seed}-{code}"
+        label = "-".join([self.preset, f"seed{self.seed}", *variant(), code])
+        return self.results / self.name / label
 
 
 def measure_share(request: Run, share: Share) -> str:
@@ -83,7 +99,7 @@ def measure_share(request: Run, share: Share) -> str:
             return "measured before"
         with saving_points(PointStore(request.folder / "points", request.name, share)):
             try:
-                request.experiment.measure(request.config, jax.random.key(request.seed))
+                request.experiment.measure(request.config, request.key)
             except PointsMissing as unfinished:
                 return (
                     f"shard {share} has its points; {unfinished.missing} of {unfinished.total} are "
@@ -142,7 +158,7 @@ def _measure(request: Run, share: Share) -> bytes:
     store = PointStore(folder / "points", request.name, share)
     try:
         with saving_points(store):
-            dataset = request.experiment.measure(request.config, jax.random.key(request.seed))
+            dataset = request.experiment.measure(request.config, request.key)
     except PointsMissing as unfinished:
         raise Refusal(
             f"{unfinished.missing} of {unfinished.total} points of {request.name} are missing in "
@@ -212,7 +228,7 @@ def _finished(folder: Path) -> tuple[dict[str, Any], bytes] | None:
         return None
     again = "--force measures anew"
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         seal, expected = record.pop("record_sha256"), record["data_sha256"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refusal(f"{path} is damaged; {again}") from error
@@ -239,7 +255,11 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _drop_points(folder: Path) -> None:
-    shutil.rmtree(folder / "points", ignore_errors=True)
+    points = folder / "points"
+    if points.is_symlink():
+        points.unlink()
+    elif points.exists():
+        shutil.rmtree(points)
 
 
 def _clear(folder: Path) -> None:

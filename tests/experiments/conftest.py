@@ -16,19 +16,20 @@ It must show that 3 squared is 9.
 """
 
 import dataclasses
+import os
 import time
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from experiments.harness import Claim, sweep
+from experiments.harness import Claim, Settings, sweep
 
 CALLS = []
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What is squared."""
 
     count: int = 4
@@ -51,6 +52,8 @@ def measure(config, key):
     def square(point):
         CALLS.append(point["number"])
         time.sleep(config.pause)
+        if os.environ.get("SQUARES_WAIT_AT") == str(point["number"]):
+            time.sleep(1e6)  # for a signal
         noise = np.random.default_rng(point["number"]).normal(size=3)
         square = np.full(3, point["number"] ** 2.0)
         return xr.Dataset({"square": ("draw", square), "noise": ("draw", noise)})
@@ -97,9 +100,9 @@ def package(tmp_path, monkeypatch):
     name = f"toy_{tmp_path.name.replace('-', '_')}"
     folder = tmp_path / name
     folder.mkdir()
-    (folder / "__init__.py").write_text("")
-    (folder / "squares.py").write_text(textwrap.dedent(SOURCE).lstrip())
-    (folder / "helper.py").write_text("def measure(): ...\n")
+    (folder / "__init__.py").write_text("", "utf-8")
+    (folder / "squares.py").write_text(textwrap.dedent(SOURCE).lstrip(), "utf-8")
+    (folder / "helper.py").write_text("def measure(): ...\n", "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield name
     for module in [m for m in sys.modules if m.startswith(name)]:

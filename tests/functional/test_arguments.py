@@ -66,7 +66,7 @@ for order in (1.0, True, "1", None):
 
 def test_what_is_no_number_is_refused():
     script = _REFUSALS.format(names=UNARY)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
 
 

@@ -4,7 +4,6 @@ Every run is a process of its own, since a process keeps the devices that it beg
 """
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,10 +15,11 @@ import numpy as np
 import pytest
 
 from experiments.harness import storage
-from experiments.harness.processes import SECONDS_TO_DEATH, Processes
+from experiments.harness.processes import Processes
 from experiments.harness.refusal import Refusal
 
 ROOT = Path(__file__).parents[3]
+HANG = 1200  # seconds, for what would never end; no result depends on time
 
 # Small networks, drawn and followed for some steps of gradient descent, three seeds a point: a
 # number that neither two nor four devices divide.
@@ -28,6 +28,7 @@ SOURCE = '''
 
 import dataclasses
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +44,6 @@ class Config:
 
     points: int = 2
     """Widths."""
-    pause: float = 0.0
-    """Seconds that each takes."""
 
     @classmethod
     def quick(cls):
@@ -67,7 +66,10 @@ def measure(config, key):
         return jax.lax.scan(step, jax.random.normal(key, (8, 8)), length=20)[1]
 
     def measure_point(point):
-        time.sleep(config.pause)
+        if Path(f"hold-{point['number']}").exists():
+            Path("held").touch()
+        while Path(f"hold-{point['number']}").exists():
+            time.sleep(0.01)
         keys = jax.random.split(jax.random.fold_in(key, point["number"]), 3)
         one_by_one = spread(learn, keys, jnp.full(3, 0.5), one_by_one=True)
         side_by_side = spread(learn, keys, jnp.float32(0.5), in_axes=(0, None))
@@ -94,7 +96,7 @@ def start(tmp_path):
     """Starts one process on a number of devices, with its results in a folder of that name."""
     (tmp_path / "toys").mkdir()
     (tmp_path / "toys" / "__init__.py").touch()
-    (tmp_path / "toys" / "learning.py").write_text(textwrap.dedent(SOURCE).lstrip())
+    (tmp_path / "toys" / "learning.py").write_text(textwrap.dedent(SOURCE).lstrip(), "utf-8")
     script = (
         "import sys; from experiments.harness.command_line import main; "
         "sys.exit(main(sys.argv[1:], package='toys'))"
@@ -113,9 +115,10 @@ def start(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", script, "run", "learning", *results, *flags],
             env=environment,
+            cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         started.append(process)
         return process
@@ -139,7 +142,7 @@ def ended(*processes):
     """What they printed, once all have ended well."""
     printed = []
     for process in processes:
-        out, errors = process.communicate(timeout=180)
+        out, errors = process.communicate(timeout=HANG)
         assert process.returncode == 0, errors
         printed.append(out)
     return printed
@@ -168,16 +171,19 @@ def test_any_devices_give_what_one_gives(start, tmp_path):
 
 @pytest.mark.parametrize("dead", [0, 1])
 def test_when_a_process_dies_the_other_ends_and_the_run_can_go_on(start, tmp_path, dead):
-    flags = ("--points", "6", "--pause", "0.3")
+    flags = ("--points", "3")
+    (tmp_path / "hold-2").touch()
     processes = pair(start, "broken", *flags)
-    deadline = time.monotonic() + 120
-    while len(list((tmp_path / "broken").glob("learning/*/points/*.nc"))) < 2:
+    deadline = time.monotonic() + HANG
+    while not (tmp_path / "held").exists():
         assert time.monotonic() < deadline
         assert all(process.poll() is None for process in processes)
         time.sleep(0.02)
-    processes[dead].send_signal(signal.SIGKILL)
+    processes[dead].kill()
+    processes[dead].wait()
+    (tmp_path / "hold-2").unlink()
     survivor = processes[1 - dead]
-    _, errors = survivor.communicate(timeout=SECONDS_TO_DEATH + 10)
+    _, errors = survivor.communicate(timeout=HANG)
     assert survivor.returncode != 0
     # Ours, or JAX's own where it ends the process itself.
     assert (
@@ -194,7 +200,7 @@ def test_when_a_process_dies_the_other_ends_and_the_run_can_go_on(start, tmp_pat
 def test_what_process_0_refuses_all_refuse(start, tmp_path):
     (tmp_path / "file").touch()
     for process in pair(start, "file"):
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=HANG)
         assert process.returncode == 2
         assert "error: cannot make the folder" in errors
         assert "Traceback" not in errors

@@ -42,7 +42,7 @@ def results(squares, tmp_path):
 
 def test_links_lead_somewhere_and_text_is_escaped(results):
     path = write_report(results())
-    page = Page(path.read_text())
+    page = Page(path.read_text("utf-8"))
     assert page.open == []
     assert len(page.targets) >= 5
     files = [target for target in page.targets if not target.startswith("#")]
@@ -56,22 +56,22 @@ def test_links_lead_somewhere_and_text_is_escaped(results):
 
 
 def test_a_failing_claim_is_shown_as_such(results):
-    assert "fails" in Page(write_report(results(expected=8.0)).read_text()).words
+    assert "fails" in Page(write_report(results(expected=8.0)).read_text("utf-8")).words
 
 
 def test_the_newest_run_of_a_preset_is_shown(results, squares):
     results(expected=8.0)
-    page = Page(write_report(results(expected=9.0)).read_text())
+    page = Page(write_report(results(expected=9.0)).read_text("utf-8"))
     assert "fails" in page.words or "holds" in page.words
     assert page.words.count("3 squared <b>") == 1
 
 
 def test_a_page_without_runs(tmp_path):
-    assert "No finished run was found." in Page(write_report(tmp_path).read_text()).words
+    assert "No finished run was found." in Page(write_report(tmp_path).read_text("utf-8")).words
 
 
 def test_claims_that_are_damaged_do_not_cost_the_page(results):
     (claims,) = results().glob("squares/*/claims.json")
-    claims.write_text(claims.read_text()[:20])
-    page = Page(write_report(claims.parents[2]).read_text())
+    claims.write_text(claims.read_text("utf-8")[:20], "utf-8")
+    page = Page(write_report(claims.parents[2]).read_text("utf-8"))
     assert any("claims.json is damaged or missing" in words for words in page.words)

@@ -1,8 +1,13 @@
 """One run into one folder: what is written, kept and refused."""
 
+import errno
 import fcntl
 import json
+import os
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments.harness import runner, storage
@@ -27,7 +32,7 @@ def test_everything_is_written(request_of):
         *("data.nc", "claims.json", "figure.png", "figure.pdf", "provenance.json", "table.md"),
         ".lock",
     }
-    record = json.loads((request.folder / "provenance.json").read_text())
+    record = json.loads((request.folder / "provenance.json").read_text("utf-8"))
     assert record["seed"] == 0
     assert record["config"]["count"] == 4
     assert record["versions"]["jax"]
@@ -44,7 +49,7 @@ def test_numbers_that_json_has_not_become_strings(request_of):
     def refuse(name):
         raise AssertionError(name)
 
-    rows = json.loads((request.folder / "claims.json").read_text(), parse_constant=refuse)
+    rows = json.loads((request.folder / "claims.json").read_text("utf-8"), parse_constant=refuse)
     assert rows[1]["measured"] == "inf"
     assert rows[1]["expected"] == "nan"
 
@@ -76,8 +81,60 @@ def test_force_measures_again(request_of, squares):
 def test_configuration_and_seed_choose_the_folder(request_of):
     folders = {request_of().folder, request_of(count=5).folder, request_of(seed=1).folder}
     assert len(folders) == 3
+    assert request_of().folder.name == "quick-seed0-706cad51"  # as ever: results are found again
     assert request_of().folder.name.startswith("quick-seed0-")
     assert request_of().folder.parent.name == "squares"
+
+
+def test_precision_and_platform_choose_the_folder(request_of, monkeypatch):
+    usual = request_of().folder
+    with jax.enable_x64(True):
+        wide = request_of().folder
+    with jax.default_matmul_precision("highest"):
+        exact = request_of().folder
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    names = [folder.name for folder in (usual, wide, exact, request_of().folder)]
+    labels = ["", "-x64", "-matmul_highest", "-gpu"]
+    assert names == [f"quick-seed0{label}-706cad51" for label in labels]
+
+
+def test_every_seed_has_a_key_of_its_own(request_of):
+    seeds = [0, 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**63, 2**64 - 1]
+    keys = [tuple(jax.random.key_data(request_of(seed=seed).key).tolist()) for seed in seeds]
+    # The two halves of 64 bits, as with x64, and for small seeds those of jax.random.key.
+    assert keys == [divmod(seed, 2**32) for seed in seeds]
+    with jax.enable_x64(True):
+        assert jnp.all(request_of(seed=2**63).key == jax.random.key(np.uint64(2**63)))
+    for seed in seeds[:4]:
+        assert request_of(seed=seed).key == jax.random.key(seed)
+    for seed in (-1, 2**64):
+        with pytest.raises(Refusal, match=r"--seed must be from 0 to 2\^64 - 1, got"):
+            request_of(seed=seed)
+
+
+def test_a_file_system_without_locks_says_so(request_of, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(Refusal, match=r"cannot lock .*\.lock: No locks available; --results must"):
+        run(request_of())
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_folders_may_be_links(request_of, squares, tmp_path, force):
+    elsewhere = tmp_path / "größer als hier"
+    elsewhere.mkdir()
+    (tmp_path / "results").symlink_to(elsewhere, target_is_directory=True)
+    run(request_of())
+    # Points kept elsewhere are not taken for those of a new measurement.
+    points = tmp_path / "points"
+    points.mkdir()
+    (request_of().folder / "points").symlink_to(points, target_is_directory=True)
+    run(request_of(), force=force)
+    assert len(squares.CALLS) == (8 if force else 4)
+    assert not (request_of().folder / "points").exists()
+    assert points.exists()
 
 
 def test_damaged_data_are_refused_until_forced(request_of):
@@ -93,7 +150,7 @@ def test_damaged_data_are_refused_until_forced(request_of):
 def test_a_damaged_record_is_refused(request_of, text):
     request = request_of()
     run(request)
-    (request.folder / "provenance.json").write_text(text)
+    (request.folder / "provenance.json").write_text(text, "utf-8")
     with pytest.raises(Refusal, match=r"provenance\.json is damaged"):
         run(request)
 
@@ -101,11 +158,11 @@ def test_a_damaged_record_is_refused(request_of, text):
 def test_a_foreign_file_is_refused_even_when_forced(request_of):
     request = request_of()
     request.folder.mkdir(parents=True)
-    (request.folder / "notes.txt").write_text("precious")
+    (request.folder / "notes.txt").write_text("precious", "utf-8")
     for force in (False, True):
         with pytest.raises(Refusal, match=r"notes\.txt is not a file of this run"):
             run(request, force=force)
-    assert (request.folder / "notes.txt").read_text() == "precious"
+    assert (request.folder / "notes.txt").read_text("utf-8") == "precious"
 
 
 def test_what_a_killed_write_left_is_removed(request_of):
@@ -120,13 +177,13 @@ def test_what_a_killed_write_left_is_removed(request_of):
 def test_two_runs_at_once_are_refused(request_of):
     request = request_of()
     request.folder.mkdir(parents=True)
-    with (request.folder / ".lock").open("w") as lock:
+    with (request.folder / ".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(Refusal, match="another run is at work"):
             run(request)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(request_of, tmp_path):
-    (tmp_path / "results").write_text("a file")
+    (tmp_path / "results").write_text("a file", "utf-8")
     with pytest.raises(Refusal, match="cannot make the folder"):
         run(request_of())

@@ -37,7 +37,7 @@ def test_the_same_data_are_the_same_bytes():
 
 
 def test_nothing_is_left_where_writing_fails(tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", "utf-8")
     with pytest.raises(Refusal, match=r"cannot write .*file.data\.nc"):
         storage.write_bytes(tmp_path / "file" / "data.nc", b"content")
     (tmp_path / "folder" / "data.nc").mkdir(parents=True)

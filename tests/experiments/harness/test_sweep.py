@@ -66,10 +66,10 @@ def test_a_damaged_point_is_refused(tmp_path, content):
 def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
     folder = tmp_path / "points"
     folder.mkdir()
-    (folder / "thesis.txt").write_text("precious")
+    (folder / "thesis.txt").write_text("precious", "utf-8")
     with pytest.raises(Refusal, match=r"thesis\.txt is not a file of this run"):
         PointStore(folder, "test")
-    assert (folder / "thesis.txt").read_text() == "precious"
+    assert (folder / "thesis.txt").read_text("utf-8") == "precious"
 
 
 def test_gather_puts_every_part_in_its_place():

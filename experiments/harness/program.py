@@ -1,0 +1,24 @@
+"""What a program does around its work: streams, refusals in one line, Ctrl-C."""
+
+import sys
+from collections.abc import Callable
+
+from .interrupts import insistent
+from .refusal import Refusal
+from .streams import make_streams_usable
+
+
+def carried_out(work: Callable[[], int]) -> int:
+    """The exit status of a program: that of its work, 2 if refused, 130 if interrupted."""
+    make_streams_usable()
+    try:
+        with insistent():
+            status = work()
+            sys.stdout.flush()
+            return status
+    except (Refusal, OSError) as error:  # a disk, a file or a network that is not as it must be
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last point", file=sys.stderr)
+        return 130
