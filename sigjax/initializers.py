@@ -26,7 +26,7 @@ __all__ = ["chrono", "critical", "orthogonal_gain", "prior_bias"]
 Activation = Callable[[Array], Array]
 
 
-def prior_bias(probability: ArrayLike | Sequence[float]) -> Initializer:
+def prior_bias(probability: ArrayLike | Sequence[ArrayLike]) -> Initializer:
     r"""Bias $\log\frac{p}{1-p}$ of an output whose sigmoid should start at $p$.
 
     With weights that start small the first losses then teach which example is positive, not

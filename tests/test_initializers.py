@@ -94,3 +94,28 @@ def test_under_jit():
         return (*biases, critical(jnp.tanh)(key, (4, 4)))
 
     assert all(jnp.all(jnp.isfinite(array)) for array in draw(KEY))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    "initializer",
+    [orthogonal_gain(jax.nn.relu), critical(jnp.tanh), chrono(1000), prior_bias(0.01)],
+    ids=["orthogonal_gain", "critical", "chrono", "prior_bias"],
+)
+def test_16_bit_is_drawn_in_float32_and_rounded(initializer, dtype):
+    found, wide = (initializer(KEY, (16, 32), d) for d in (dtype, jnp.float32))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, wide.astype(dtype))
+
+
+def test_a_traced_prior():
+    @jax.jit
+    def draw(p):
+        return prior_bias(p)(KEY, (2,)), prior_bias([p, 0.5])(KEY, (2,), jnp.bfloat16)
+
+    one, two = draw(0.9)
+    np.testing.assert_allclose(one, np.log(9), rtol=1e-6)
+    np.testing.assert_allclose(np.float32(two), [np.log(9), 0], rtol=4e-3)
+    assert np.all(np.isnan(draw(1.5)[0]))
+    slope = jax.grad(lambda p: prior_bias(p)(KEY, ()))(0.2)
+    np.testing.assert_allclose(slope, 1 / (0.2 * 0.8), rtol=1e-6)

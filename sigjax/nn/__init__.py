@@ -3,6 +3,7 @@
 from ._gru import GRUCell as GRUCell
 from ._gru import GRUGates as GRUGates
 from ._heads import MultiLabelHead as MultiLabelHead
+from ._load_weights import load_weights as load_weights
 from ._lstm import LSTMCell as LSTMCell
 from ._lstm import LSTMGates as LSTMGates
 from ._min_gru import MinGRU as MinGRU

@@ -48,7 +48,7 @@ class MultiLabelHead(nnx.Module):
         in_features: int,
         num_labels: int,
         *,
-        prior: ArrayLike | Sequence[float] | None = None,
+        prior: ArrayLike | Sequence[ArrayLike] | None = None,
         rngs: nnx.Rngs,
         **options: Unpack[LinearOptions],
     ):
@@ -69,7 +69,7 @@ class MultiLabelHead(nnx.Module):
         """Probability of each label, `[..., num_labels]`."""
         return sigmoid(self(inputs))
 
-    def predict(self, inputs: ArrayLike, threshold: ArrayLike = 0.5) -> Array:
+    def predict(self, inputs: ArrayLike, threshold: ArrayLike | Sequence[ArrayLike] = 0.5) -> Array:
         """Whether each label's probability is at least `threshold`, one number or one a label.
 
         Compared in float32 at least: in bfloat16 a threshold of 0.999 would be 1.

@@ -26,7 +26,7 @@ class LinearOptions(TypedDict, total=False):
 
 
 def with_prior(
-    module: str, prior: ArrayLike | Sequence[float] | None, options: LinearOptions
+    module: str, prior: ArrayLike | Sequence[ArrayLike] | None, options: LinearOptions
 ) -> LinearOptions:
     """Options of a layer whose sigmoid starts at `prior`.
 

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
+from jax import Array
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid
@@ -91,7 +92,7 @@ class SqueezeExcite(nnx.Module):
         """
         inputs = jnp.asarray(inputs)
         require_features("SqueezeExcite", inputs, self.features)
-        axes = self._spatial_axes_of(inputs.shape)
+        axes = self._spatial_axes_of(inputs)
         if jnp.issubdtype(inputs.dtype, jnp.complexfloating):
             raise TypeError(
                 "sigjax.nn.SqueezeExcite: argument 'inputs' must be real, got dtype "
@@ -105,19 +106,20 @@ class SqueezeExcite(nnx.Module):
         scaled = (inputs.astype(wide) * jnp.expand_dims(gates, axes)).astype(logits.dtype)
         return (scaled, gates) if return_gates else scaled
 
-    def _spatial_axes_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _spatial_axes_of(self, inputs: Array) -> tuple[int, ...]:
+        rank = inputs.ndim
         if self.spatial_axes is None:
-            if len(shape) < 3:
+            if rank < 3:
                 raise ValueError(
                     "sigjax.nn.SqueezeExcite: argument 'inputs' must have spatial dimensions "
-                    f"between the first and the last, got shape {shape}"
+                    f"between the first and the last, got shape {inputs.shape}"
                 )
-            return tuple(range(1, len(shape) - 1))
-        axes = tuple(axis + len(shape) if axis < 0 else axis for axis in self.spatial_axes)
-        if len(set(axes)) < len(axes) or not set(axes) <= set(range(len(shape) - 1)):
+            return tuple(range(1, rank - 1))
+        axes = tuple(axis + rank if axis < 0 else axis for axis in self.spatial_axes)
+        if len(set(axes)) < len(axes) or not set(axes) <= set(range(rank - 1)):
             raise ValueError(
                 "sigjax.nn.SqueezeExcite: argument 'spatial_axes' must be different axes of the "
-                f"inputs other than the last, got {self.spatial_axes} for shape {shape}"
+                f"inputs other than the last, got {self.spatial_axes} for shape {inputs.shape}"
             )
         return axes
 

@@ -1,0 +1,3 @@
+"""Weights that another framework trained."""
+
+from ._load import load_weights as load_weights

@@ -1,0 +1,82 @@
+"""Modules as functions of their inputs: closed over, exported, copied and pickled."""
+
+import copy
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from flax.errors import TraceContextError
+from jax import lax
+
+import sigjax
+import sigjax.nn as snn
+from tests.nn.models import IMAGE, MODELS, ROWS, build
+
+OF_FEATURES = [name for name, (_, inputs) in MODELS.items() if inputs is ROWS or inputs is IMAGE]
+
+
+def in_evaluation(name):
+    model, inputs = build(name)
+    model.eval()
+    return model, inputs
+
+
+@pytest.mark.parametrize("name", OF_FEATURES)
+def test_modules_are_closed_over_by_every_transformation(name):
+    model, inputs = in_evaluation(name)
+
+    def one(row):
+        return model(row[None])[0]
+
+    def total(x):
+        return jnp.sum(jnp.sin(model(x)))
+
+    @jax.jit
+    def everywhere(x):
+        values = {
+            "jit": model(x),
+            "vmap": jax.vmap(one)(x),
+            "map": lax.map(one, x),
+            "scan": lax.scan(lambda carry, row: (carry, one(row)), 0, x)[1],
+            "remat": jax.checkpoint(model)(x),
+            "cond": lax.cond(x[0].sum() > 1e9, jnp.zeros_like, lambda y: y, model(x)),
+            "stabilize": sigjax.stabilize(lambda x: model(x))(x),
+        }
+        direction = jnp.cos(5 * x)
+        slope = jax.jvp(total, (x,), (direction,))[1]
+        return values, jnp.sum(jax.grad(total)(x) * direction), slope
+
+    expected = model(inputs)
+    values, reverse, forward = everywhere(inputs)
+    for transformation, found in values.items():
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=transformation)
+    np.testing.assert_allclose(reverse, forward, rtol=1e-4)
+    np.testing.assert_allclose(sigjax.stabilize(lambda x: model(x))(inputs), expected, rtol=1e-5)
+
+
+def test_training_with_batch_statistics_is_not_closed_over_in_silence():
+    model = snn.MLP(8, 4, 2, depth=3, norm="batch", rngs=nnx.Rngs(0))
+    with pytest.raises(TraceContextError):
+        jax.jit(lambda x: model(x))(ROWS)
+
+
+@pytest.mark.parametrize("name", OF_FEATURES)
+def test_export_with_a_symbolic_batch(name):
+    model, inputs = in_evaluation(name)
+    (batch,) = jax.export.symbolic_shape("batch")
+    shape = jax.ShapeDtypeStruct((batch, *inputs.shape[1:]), inputs.dtype)
+    exported = jax.export.export(jax.jit(lambda x: model(x)))(shape)
+    np.testing.assert_allclose(exported.call(inputs), model(inputs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("through", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize("name", OF_FEATURES)
+def test_copies_and_pickles(name, through):
+    model, inputs = in_evaluation(name)
+    twin = through(model)
+    np.testing.assert_array_equal(twin(inputs), model(inputs))
+    # The same functions inside: a program compiled for one is not compiled again for the other.
+    assert nnx.graphdef(twin) == nnx.graphdef(model)
