@@ -145,17 +145,10 @@ def _read(module: Any, layout: Layout, weights: dict[str, Any], beginning: str) 
         found = list(parts(module, layout, {name: array.shape for name, array in given.items()}))
     except Unknown as unknown:
         return _Reading(given, [], 1 + len(given), str(unknown))
-    wanted = {
-        name: shape
-        for part in found
-        if part.variable is not None
-        for name, shape in part.sources.items()
-    }
+    kept = [part for part in found if part.variable is not None]
+    wanted = {name: shape for part in kept for name, shape in part.sources.items()}
     remedies = {
-        name: f" ({part.remedy})"
-        for part in found
-        if part.variable is None
-        for name in part.sources
+        name: f" ({part.remedy})" for part in found if part not in kept for name in part.sources
     }
     lists = {
         "missing": [beginning + name for name in wanted if name not in given],
@@ -170,7 +163,7 @@ def _read(module: Any, layout: Layout, weights: dict[str, Any], beginning: str) 
     }
     complaint = "; ".join(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
     amiss = sum(map(len, lists.values()))
-    return _Reading(given, [part for part in found if part.variable is not None], amiss, complaint)
+    return _Reading(given, kept, amiss, complaint)
 
 
 def _value(part: Part, given: dict[str, Any]) -> Array:
