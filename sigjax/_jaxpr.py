@@ -68,7 +68,7 @@ def is_from_jax(eqn: JaxprEqn, name: str) -> bool:
 
 def users_line(eqn: JaxprEqn, *libraries: str) -> tuple[str, int, str] | None:
     """File, line and function of the innermost frame outside JAX and the given folders."""
-    traceback = eqn.source_info.traceback
+    traceback: Any = eqn.source_info.traceback
     for frame in traceback.frames if traceback else ():
         if not frame.file_name.startswith((_JAX_CODE, *libraries)):
             return frame.file_name, frame.line_num, frame.function_name

@@ -1,4 +1,4 @@
 """Right derivatives for functions that nobody edits."""
 
-from ._stabilize import StabilizeWarning as StabilizeWarning
+from ._obstacles import StabilizeWarning as StabilizeWarning
 from ._stabilize import stabilize as stabilize

@@ -4,29 +4,16 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.extend import linear_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
-from ._forms import compiled, is_own, recognise
+from .._jaxpr import BODIES, CUSTOM_DERIVATIVE, open_jaxpr
+from ._expressions import as_equation
+from ._forms import has_forms, is_own, recognise
+from ._inline import inline
+from ._obstacles import warn, warn_of_logarithm
 from ._terms import Scope, Term
-
-# Which parameters of an equation hold the jaxprs that it runs.
-_BODIES = {
-    "jit": ("jaxpr",),
-    "pjit": ("jaxpr",),
-    "closed_call": ("call_jaxpr",),
-    "core_call": ("call_jaxpr",),
-    "remat2": ("jaxpr",),
-    "checkpoint": ("jaxpr",),
-    "scan": ("jaxpr",),
-    "while": ("cond_jaxpr", "body_jaxpr"),
-    "cond": ("branches",),
-    "shard_map": ("jaxpr",),
-    "custom_jvp_call": ("call_jaxpr",),
-    "custom_vjp_call": ("call_jaxpr",),
-}
 
 AnyJaxpr = Jaxpr | ClosedJaxpr
 Backward = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -42,7 +29,6 @@ class Rewriter:
     def __init__(self, stabilize_function: Backward):
         self._stabilize_function = stabilize_function
         self._known: dict[int, tuple[AnyJaxpr, AnyJaxpr]] = {}
-        self.not_entered: set[str] = set()
 
     def rewrite(self, jaxpr: Any) -> Any:
         """The jaxpr with forms replaced, the very same object where there are none."""
@@ -51,56 +37,48 @@ class Rewriter:
             same = all(new is old for new, old in zip(parts, jaxpr, strict=True))
             return jaxpr if same else parts
         if id(jaxpr) not in self._known:
-            body = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-            # Since jax 0.11 there is one class for both, and a closed one is its own body.
+            body = open_jaxpr(jaxpr)
             if body is jaxpr:
                 new: Any = self._rewrite_open(jaxpr)
             else:
                 rewritten = self.rewrite(body)
                 new = jaxpr if rewritten is body else ClosedJaxpr(rewritten, jaxpr.consts)
-            self._known[id(jaxpr)] = (jaxpr, new)  # the old one is kept so that its id stays its
+            # The old jaxpr is kept alive so that its id is not used again.
+            self._known[id(jaxpr)] = (jaxpr, new)
         return self._known[id(jaxpr)][1]
 
-    def _rewrite_open(self, jaxpr: Jaxpr) -> Jaxpr:
-        scope = Scope(jaxpr)
-        eqns = [self._replacement(eqn, scope) or self._enter(eqn) for eqn in jaxpr.eqns]
+    def _rewrite_open(self, original: Jaxpr) -> Jaxpr:
+        scope = inline(Scope(original))
+        jaxpr = scope.jaxpr
+        replacements = [self._replacement(eqn, scope) for eqn in jaxpr.eqns]
+        # What the replacements read may have to be returned by the functions that compute it.
+        extended = scope.extended()
+        eqns = [
+            new or self._enter(eqn) for new, eqn in zip(replacements, extended.eqns, strict=True)
+        ]
         if all(new is old for new, old in zip(eqns, jaxpr.eqns, strict=True)):
-            return jaxpr
+            return original
         return jaxpr.replace(eqns=_needed(eqns, jaxpr))
 
     def _replacement(self, eqn: JaxprEqn, scope: Scope) -> JaxprEqn | None:
-        if len(eqn.outvars) != 1 or not _is_real(eqn.outvars[0].aval):
+        if not has_forms(eqn) or len(eqn.outvars) != 1 or not _is_real(eqn.outvars[0].aval):
             return None
-        match = recognise(Term(eqn.outvars[0], scope))
-        if match is None:
+        expression = recognise(Term(eqn.outvars[0], scope))
+        if expression is None:
+            warn_of_logarithm(eqn, scope)
             return None
-        function, terms = match
-        atoms = [term.seen_from(scope) for term in terms]
-        if None in atoms or not all(_is_real(atom.aval) for atom in atoms):
-            return None
-        result: Any = eqn.outvars[0].aval
-        # A form whose argument has another shape or dtype than its value is not the function.
-        if any(atom.aval.dtype != result.dtype for atom in atoms):
-            return None
-        if jnp.broadcast_shapes(*(atom.aval.shape for atom in atoms)) != result.shape:
-            return None
-        with eqn.ctx.manager:
-            traced = jax.make_jaxpr(compiled(function))(*(atom.aval for atom in atoms))
-        (call,) = traced.eqns
-        return call.replace(
-            invars=atoms, outvars=eqn.outvars, source_info=eqn.source_info, ctx=eqn.ctx
-        )
+        return as_equation(expression, eqn, scope)
 
     def _enter(self, eqn: JaxprEqn) -> JaxprEqn:
         name = eqn.primitive.name
-        if name.startswith("custom_") and is_own(eqn):
+        if is_own(eqn):
             return eqn
-        if name not in _BODIES:
+        if name not in BODIES:
             if any(self.rewrite(body) is not body for body in jaxprs_in_params(eqn.params)):
-                self.not_entered.add(name)
+                warn(eqn, f"a sigmoid in it stays as it is: there is no way into `{name}`")
             return eqn
-        bodies = {key: self.rewrite(eqn.params[key]) for key in _BODIES[name]}
-        rules = self._rules(eqn) if name in ("custom_jvp_call", "custom_vjp_call") else {}
+        bodies = {key: self.rewrite(eqn.params[key]) for key in BODIES[name]}
+        rules = self._rules(eqn) if name in CUSTOM_DERIVATIVE else {}
         if not rules and all(body is eqn.params[key] for key, body in bodies.items()):
             return eqn
         return eqn.replace(params={**eqn.params, **bodies, **rules})
@@ -118,7 +96,7 @@ class Rewriter:
         }
 
     def _thunk(self, original: Any) -> Any:
-        """Of a function that gives a jaxpr, and more, for what is known to be zero."""
+        """Wraps a rule that returns a jaxpr for the tangents known to be zero; rewrites that."""
 
         @functools.cache
         def rewritten(*zeros: bool) -> Any:
@@ -133,7 +111,7 @@ def _is_real(aval: Any) -> bool:
 
 
 def _needed(eqns: list[JaxprEqn], jaxpr: Jaxpr) -> list[JaxprEqn]:
-    """Without those that only served what was replaced."""
+    """The equations without those that only computed what the replaced ones read."""
     needed = {atom for atom in jaxpr.outvars if isinstance(atom, Var)}
     before = _read(jaxpr.eqns) | needed
     kept = []

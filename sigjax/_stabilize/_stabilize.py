@@ -2,7 +2,6 @@
 
 import functools
 import sys
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -12,10 +11,6 @@ from jax.extend.core import jaxpr_as_fun
 from ._rewrite import Rewriter
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class StabilizeWarning(UserWarning):
-    """Some of a function could not be looked into."""
 
 
 def stabilize(fn: F) -> F:
@@ -126,14 +121,7 @@ def _run(fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         output["fixed"] = [None if isinstance(leaf, jax.Array) else (leaf,) for leaf in results]
         return [leaf for leaf in results if isinstance(leaf, jax.Array)]
 
-    rewriter = Rewriter(stabilize)
-    closed = rewriter.rewrite(jax.make_jaxpr(on_arrays)(*arrays))
-    for name in sorted(rewriter.not_entered):
-        warnings.warn(
-            f"stabilize: a sigmoid inside {name} was left as it is: there is no way into {name}",
-            StabilizeWarning,
-            stacklevel=4,
-        )
+    closed = Rewriter(stabilize).rewrite(jax.make_jaxpr(on_arrays)(*arrays))
     computed = iter(jaxpr_as_fun(closed)(*arrays))
     results = [next(computed) if leaf is None else leaf[0] for leaf in output["fixed"]]
     return jax.tree.unflatten(output["tree"], results)

@@ -14,8 +14,7 @@ from jax.experimental import pallas as pl
 from jax.sharding import PartitionSpec as P
 
 import sigjax
-from sigjax import stabilize
-from sigjax import StabilizeWarning
+from sigjax import StabilizeWarning, stabilize
 
 X = jnp.array([-3.0, 0.5, 17.0, 30.0])
 
