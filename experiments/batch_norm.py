@@ -14,7 +14,7 @@ smaller than at 0. `--data mnist` fetches MNIST from OpenML; digits come with sc
 
 import dataclasses
 import itertools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ import sigjax
 from experiments.depth.data import CLASSES, Batch, binary_images
 from experiments.depth.network import cross_entropy
 from experiments.depth.normalization import batch_norm
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 
 LAYERS, WIDTH = 3, 100
 PERCENTILES = (15, 50, 85)
@@ -38,16 +38,16 @@ _POINTS = 200  # of the curves
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Training of the two networks."""
 
     data: Literal["digits", "mnist"] = "digits"
     """What is learned; mnist needs a network connection."""
-    steps: int = 6000
+    steps: Annotated[int, Within(2)] = 6000
     """Of stochastic gradient descent."""
-    batch: int = 60
+    batch: Annotated[int, Within(2)] = 60
     """Images in a step, as in the paper."""
-    learning_rate: float = 0.1
+    learning_rate: Annotated[float, Within(0, above=True)] = 0.1
     """Not given in the paper."""
     weight_std: float = 0.1
     """Of the Gaussian weights; not given in the paper."""

@@ -13,6 +13,7 @@ needs the times to come back to 1/2 that integrating $dz/dt = -L'(z)$ gives.
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 from sigjax import logit, sigmoid
 from sigjax.losses import sigmoid_binary_cross_entropy, squared_error_on_sigmoid
 
@@ -32,17 +33,13 @@ _DRAWN_STEPS = 1200
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Gradient descent on the logit itself."""
 
-    learning_rate: float = 0.1
+    learning_rate: Annotated[float, Within(0, 1, above=True)] = 0.1
     """Small, so that the steps follow the gradient flow."""
     most_steps: int = 200_000
     """Where a recovery is given up."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.learning_rate <= 1:
-            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate}")
 
     @classmethod
     def quick(cls) -> "Config":

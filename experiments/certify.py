@@ -13,7 +13,7 @@ truth is float64 (`experiments/numerics/truth.py`), proved against mpmath to a r
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +21,8 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, sweep
+from experiments.harness import Claim, Settings, Within, sweep
+from experiments.harness.settings import refusal
 from experiments.numerics import floors, subjects
 from experiments.numerics.judge import Worst, errors, worst
 from experiments.numerics.ulps import Errors, float32_numbers
@@ -35,23 +36,22 @@ _BLOCK = 2**17  # float64 intermediates of this size stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What is certified."""
 
     functions: tuple[str, ...] = FUNCTIONS
     """Which functions."""
-    stride: int = 8191
+    stride: Annotated[int, Within(1, _NUMBERS_AN_EXPONENT)] = 8191
     """Distance between the float32 numbers tried, counted in representable numbers."""
     library: str = "sigjax"
     """Whose functions: sigjax, "sigjax faithful", or jax for comparison."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.stride <= _NUMBERS_AN_EXPONENT:
-            raise ValueError(f"stride must be from 1 to {_NUMBERS_AN_EXPONENT}, got {self.stride}")
+        super().__post_init__()
         subjects.check_names(self.functions, FUNCTIONS)
         libraries = ("sigjax", "sigjax faithful", "jax")
         if self.library not in libraries:
-            raise ValueError(f"library must be one of {libraries}, got {self.library!r}")
+            raise refusal("library", f"one of {', '.join(libraries)}", self.library)
 
     @classmethod
     def quick(cls) -> "Config":

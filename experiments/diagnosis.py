@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 import sigjax
 from experiments.depth.data import CLASSES, PIXELS, Batch, digits
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, Within, gather, sweep
 from sigjax.probe import diagnose
 from sigjax.theory import critical_weight_std, mean_field
 
@@ -40,7 +40,7 @@ _TEST = 397
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Size and training of the models."""
 
     depth: int = 20
@@ -49,7 +49,7 @@ class Config:
     """Units of a hidden layer."""
     steps: int = 200
     """Steps of Adam."""
-    batch: int = 128
+    batch: Annotated[int, Within(1, 1797 - _TEST)] = 128
     """Digits in a step."""
     learning_rate: float = 1e-3
     """Of Adam; ten times that for the gates, which have far to go."""

@@ -13,7 +13,7 @@ and the magnetisation m = tanh(w m / 4) to 1e-6; the state jumps where the branc
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import diffrax
 import jax
@@ -24,7 +24,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 from experiments.harness.style import COLOURS
 from sigjax.dynamics import FlipFlop, continuation
 
@@ -38,12 +38,12 @@ RAMP = 0.8  # largest opposed drive of the ramp, about twice the fold's
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """How slowly the drive is moved, and how finely parameters are swept."""
 
-    ramp_time: float = 4000.0
+    ramp_time: Annotated[float, Within(1, 1e6)] = 4000.0
     """Time constants in which the opposed drive goes up, and as many in which it comes down."""
-    weights: int = 300
+    weights: Annotated[int, Within(2)] = 300
     """Weights of the pitchfork and of the window."""
     sets: int = 10_000
     """Random parameter sets whose equilibria and folds are held to their equations."""

@@ -15,7 +15,7 @@ must be within 0.5 % of float32's, the gradients' cosine at least 0.9999, and no
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from experiments.gates.cells import CONTESTANTS, with_long_memory
 from experiments.gates.tasks import ADDING, DELAYED_SIGNAL
 from experiments.gates.training import SequenceModel, train
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, Within, gather, sweep
 from experiments.harness.claims import Relation
 
 CELLS = ("GRU", "LSTM")
@@ -44,16 +44,16 @@ _INPUTS, _BATCH = 8, 8  # of the sequences on which errors are measured
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Sizes and times."""
 
-    times: tuple[int, ...] = (1000, 4000)
+    times: Annotated[tuple[int, ...], Within(3)] = (1000, 4000)
     """Steps to be remembered: the chrono initialiser's, and the sequences' length."""
     hidden: int = 64
     """Units of the cells whose errors are measured."""
-    lengths: tuple[int, int] = (200, 50)
+    lengths: Annotated[tuple[int, int], Within(3)] = (200, 50)
     """Length of the sequences of the delayed signal and of the adding problem."""
-    steps: tuple[int, int] = (120, 400)
+    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (120, 400)
     """Steps of training on either."""
     trained_hidden: int = 16
     """Units of the cells that are trained."""
@@ -63,10 +63,6 @@ class Config:
     """Of Adam."""
     seeds: int = 2
     """Independent trainings."""
-
-    def __post_init__(self) -> None:
-        if not self.times or min(self.times) < 3:
-            raise ValueError(f"times must be numbers of steps, at least 3, got {self.times}")
 
     @classmethod
     def quick(cls) -> "Config":

@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from experiments.depth.initializers import INITIALIZERS, weight_initializer
 from experiments.depth.network import SEED_AXES, PlainNetwork, draw_weights, layer_gradients
 from experiments.depth.normalization import NORMS
 from experiments.depth.profile import (
+    EDGE,
     excess_over_bound,
     first_over_last,
     log10_magnitude,
@@ -41,7 +42,7 @@ from experiments.depth.profile import (
     only,
     select,
 )
-from experiments.harness import Claim, spread, sweep
+from experiments.harness import Claim, Settings, Within, spread, sweep
 from sigjax.theory import mean_field
 
 Point = Mapping[str, Any]
@@ -51,22 +52,22 @@ _ROUNDING = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What is measured, and how large."""
 
     width: int = 128
     """Units per layer of the 30-layer networks and of the depth sweep."""
-    depth: int = 30
+    depth: Annotated[int, Within(2)] = 30
     """Layers of the networks whose activations, weights and norms are compared."""
     batch: int = 64
     """Examples per gradient."""
     seeds: int = 2
     """Independent networks per setting."""
-    depths: tuple[int, ...] = (10, 100, 1000)
+    depths: Annotated[tuple[int, ...], Within(2 * EDGE + 2)] = (10, 100, 1000)
     """Depths at which the rate is measured; the last is drawn layer by layer."""
     wide_width: int = 1000
     """Width at which the rate is held to the theory."""
-    wide_depth: int = 20
+    wide_depth: Annotated[int, Within(2 * EDGE + 2)] = 20
     """Layers of the wide networks."""
     all_combinations: bool = False
     """Every activation with every weight distribution, norm, link and data set."""

@@ -15,7 +15,7 @@ and than ReLU.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from experiments.depth.data import CLASSES, PIXELS, Batch, digits
 from experiments.depth.network import cross_entropy
-from experiments.harness import Claim, gather, spread, sweep
+from experiments.harness import Claim, Settings, Within, gather, spread, sweep
 from sigjax.theory import critical_line, jacobian_density, jacobian_moments
 
 ENSEMBLES = ("orthogonal", "gaussian")
@@ -37,7 +37,7 @@ _TRAINED_TEST = 397
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Sizes of drawn and trained networks."""
 
     width: int = 200
@@ -48,13 +48,13 @@ class Config:
     """Networks of each kind."""
     trained_width: int = 100
     """Of the trained networks."""
-    trained_depth: int = 50
+    trained_depth: Annotated[int, Within(2)] = 50
     """Of the trained networks."""
-    q_star: float = 0.025
+    q_star: Annotated[float, Within(0, 4, above=True)] = 0.025
     """Variance of the pre-activations of the trained tanh networks."""
     steps: int = 200
     """Of training."""
-    batch: int = 128
+    batch: Annotated[int, Within(1, 1797 - _TRAINED_TEST)] = 128
     """Digits in a step."""
     learning_rates: tuple[float, ...] = (1e-3, 3e-3)
     """Of gradient descent with momentum 0.9; every network is shown at its best."""

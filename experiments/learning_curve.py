@@ -12,6 +12,7 @@ tau - ln(s/u0 - 1)) to 1 %; from random weights the same shape, later.
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ import xarray as xr
 from jax import Array, lax
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, spread
+from experiments.harness import Claim, Settings, Within, spread
 from sigjax.theory import saxe_curve, saxe_half_time
 
 LEVELS = 5
@@ -33,16 +34,16 @@ STARTS = ("decoupled", "random")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Size of the problem and fineness of the descent."""
 
-    features: int = 200
+    features: Annotated[int, Within(ITEMS)] = 200
     """What an item is described by."""
     hidden: int = 32
     """Units of the hidden layer."""
     learning_rate: float = 5e-4
     """Step of gradient descent on half the squared error."""
-    start: float = 1e-3
+    start: Annotated[float, Within(0, 1, above=True)] = 1e-3
     """Strength of every mode before training."""
     steps: int = 40_000
     """Steps of gradient descent."""

@@ -12,6 +12,7 @@ loses every digit of tanh near 0, `tanh_from_sigmoid` none.
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 from experiments.numerics.ulps import ulp_errors
 
 # The article's "small but significant range": where the tangent is within 1 % of the sigmoid.
@@ -31,10 +32,10 @@ FORMS = ("2 σ(2z) − 1", "tanh_from_sigmoid", "jax.numpy.tanh")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """How densely the line is sampled."""
 
-    points: int = 200_000
+    points: Annotated[int, Within(20_000)] = 200_000
     """Arguments of either sign, logarithmically spaced."""
 
     @classmethod

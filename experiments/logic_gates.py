@@ -29,7 +29,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim, spread
+from experiments.harness import Claim, Settings, spread
 from experiments.harness.style import COLOURS
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MLP
@@ -52,7 +52,7 @@ LARGEST_WEIGHT = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Training of the neurons, and of the network that solves XOR."""
 
     steps: int = 3000

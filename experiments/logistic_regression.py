@@ -13,7 +13,7 @@ Time on 2 CPU cores: quick 5 s, paper 60 s. Must show: L-BFGS and Adam reach sci
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from jax import Array
 from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 from experiments.harness.style import COLOURS
 from experiments.probability.data import breast_cancer
 from sigjax.calibration import reliability_curve
@@ -38,7 +38,7 @@ STRENGTH = 1.0  # scikit-learn's C
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Length of the two trainings."""
 
     lbfgs_steps: int = 100
@@ -47,7 +47,7 @@ class Config:
     """Steps of Adam, on all examples, with a rate that falls to 0 along a cosine."""
     learning_rate: float = 0.1
     """Adam's first rate."""
-    tested: float = 0.3
+    tested: Annotated[float, Within(0.01, 0.9)] = 0.3
     """Share of the tumours kept for the test."""
 
     @classmethod

@@ -15,7 +15,7 @@ logistic has no edge below sigma_w = 10.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 import sigjax
 from experiments.depth.data import CLASSES, PIXELS, Batch, digits
 from experiments.depth.network import cross_entropy
-from experiments.harness import Claim, gather, spread, sweep
+from experiments.harness import Claim, Settings, Within, gather, spread, sweep
 from sigjax.probe import normalized
 from sigjax.theory import critical_weight_std, mean_field
 
@@ -39,18 +39,19 @@ TABULATED = (1.0, 1.5, 1.7, 2.0, 4.0)
 ACTIVATIONS = {"tanh": (jnp.tanh, 5.0), "logistic": (sigjax.sigmoid, 20.0)}
 _CORRELATION = 0.5  # of the two inputs that are followed
 # Layers next to the input have not reached the fixed point.
+_TRAINED = 1400  # digits, of 1,797
 _EDGE = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Sizes of the diagram, of the drawn and of the trained networks."""
 
-    grid: int = 50
+    grid: Annotated[int, Within(2)] = 50
     """Points along each side of the phase diagram."""
     width: int = 300
     """Of the drawn networks."""
-    depth: int = 40
+    depth: Annotated[int, Within(_EDGE + 3)] = 40
     """Of the drawn networks."""
     draws: int = 8
     """Networks drawn for each weight variance."""
@@ -62,7 +63,7 @@ class Config:
     """Of the trained networks."""
     steps: int = 150
     """Of gradient descent."""
-    batch: int = 128
+    batch: Annotated[int, Within(1, _TRAINED)] = 128
     """Digits in a step."""
     learning_rate: float = 1e-3
     """Of gradient descent with momentum 0.9."""
@@ -183,8 +184,8 @@ def _train(point: Any, config: Config, key: Array) -> xr.Dataset:
     depth, width = point["depth"], config.trained_width
     for_data, for_weights, for_order = jax.random.split(key, 3)
     everything = digits(for_data, 1797)
-    train = Batch(everything.inputs[:1400], everything.labels[:1400])
-    test = Batch(everything.inputs[1400:], everything.labels[1400:])
+    train = Batch(everything.inputs[:_TRAINED], everything.labels[:_TRAINED])
+    test = Batch(everything.inputs[_TRAINED:], everything.labels[_TRAINED:])
     bias_std = BIAS_VARIANCE**0.5
 
     def start(variance: Array, key: Array) -> dict[str, Array]:

@@ -16,6 +16,7 @@ them.
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -28,18 +29,20 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim, spread
+from experiments.harness import Claim, Settings, Within, spread
+from experiments.harness.settings import refusal
 from experiments.harness.style import COLOURS
 from experiments.probability.data import several_labels
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MultiLabelHead
 
 HEADS = ("softmax", "sigmoid")
+_EXAMPLES = {"digits": 1797, "yeast": 2417}
 THRESHOLD = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Training of a network with one hidden layer and either head."""
 
     data: str = "digits"
@@ -54,10 +57,18 @@ class Config:
     """Adam's first rate."""
     decay: float = 1e-3
     """Of the weights."""
-    tested: float = 0.4
+    tested: Annotated[float, Within(0.1, 0.8)] = 0.4
     """Share of the examples kept for the test."""
     seeds: int = 5
     """Independent trainings."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data not in _EXAMPLES:
+            raise refusal("data", "digits or yeast", self.data)
+        most = _EXAMPLES[self.data] - round(self.tested * _EXAMPLES[self.data])
+        if self.batch > most:
+            raise refusal("batch", f"at most {most}, which are trained on", self.batch)
 
     @classmethod
     def quick(cls) -> "Config":

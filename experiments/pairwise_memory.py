@@ -12,6 +12,7 @@ reported.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, gather, sweep
+from experiments.harness.settings import refusal
 from experiments.harness.stopwatch import compiled, median_seconds
 from sigjax.losses import sigmoid_pairwise_loss
 
@@ -34,7 +36,7 @@ _WHOLE = 0  # the "chunk" of the whole loss
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Sizes."""
 
     pairs: tuple[int, ...] = (1024, 2048, 4096, 8192, PAIRS)
@@ -49,8 +51,14 @@ class Config:
     """Timed rounds."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if PAIRS not in self.pairs:
-            raise ValueError(f"pairs must contain {PAIRS}, got {self.pairs}")
+            raise refusal("pairs", f"numbers with {PAIRS} among them", self.pairs)
+        if self.largest_run < min(self.pairs):
+            raise refusal("largest_run", f"at least {min(self.pairs)} pairs", self.largest_run)
+        for chunk, pairs in itertools.product(self.chunks, self.pairs):
+            if pairs % chunk:
+                raise refusal("chunks", f"divisors of {pairs} pairs", self.chunks)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,8 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.svm import SVC
 
 import sigjax
-from experiments.harness import Claim, spread
+from experiments.harness import Claim, Settings, Within, spread
+from experiments.harness.settings import refusal
 from experiments.harness.style import COLOURS
 from experiments.probability.data import Split, breast_cancer, digit_pair
 from experiments.probability.distortions import DISTORTIONS
@@ -51,10 +52,10 @@ STAGES = ("before", "after")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Problems of the machine, and repeats of the comparison."""
 
-    pairs: int = 45
+    pairs: Annotated[int, Within(1, 45)] = 45
     """Pairs of digits, of 45."""
     splits: int = 10
     """Ways to split breast cancer into halves."""
@@ -64,6 +65,11 @@ class Config:
     """Calibration sets of each size."""
     logits: int = 10_000
     """Examples for a temperature."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel not in ("linear", "rbf", "poly"):
+            raise refusal("kernel", "linear, rbf or poly", self.kernel)
 
     @classmethod
     def quick(cls) -> "Config":

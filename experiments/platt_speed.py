@@ -24,7 +24,7 @@ from jax import Array
 from matplotlib.figure import Figure
 from sklearn.calibration import _sigmoid_calibration
 
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, gather, sweep
 from experiments.harness.stopwatch import Call, Contestant, contestants, median_seconds
 from experiments.probability.distortions import DISTORTIONS
 from sigjax.calibration import fit_platt
@@ -36,7 +36,7 @@ _BAR = 10.0  # scikit-learn's time over ours, in float32
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Problems, and how often they are solved."""
 
     fits: tuple[int, ...] = (1, 30, 1000)

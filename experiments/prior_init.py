@@ -14,7 +14,7 @@ the frequency.
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.depth.data import CLASSES, PIXELS, digits
-from experiments.harness import Claim, gather, spread, sweep
+from experiments.harness import Claim, Settings, Within, gather, spread, sweep
 from sigjax.initializers import prior_bias
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MultiLabelHead
@@ -38,14 +38,14 @@ _IMAGES = 1797  # all of scikit-learn's
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Training of a network with one hidden layer."""
 
     hidden: int = 64
     """Units of the hidden layer."""
     steps: int = 150
     """Steps of training."""
-    batch: int = 256
+    batch: Annotated[int, Within(1, _IMAGES)] = 256
     """Images a step."""
     learning_rate: float = 1e-3
     """Of Adam."""

@@ -14,7 +14,7 @@ the delayed signal at length 50 within 1,000 steps (99 %), one whose bias is 0 d
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 import sigjax.nn as snn
 from experiments.gates.tasks import DELAYED_SIGNAL
 from experiments.gates.training import SequenceModel, train
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, Within, gather, sweep
 from sigjax import sigmoid
 
 _INPUTS, _BATCH = 8, 16  # of the sequences through which gradients are followed
@@ -56,14 +56,14 @@ TRAINED = (*_LSTMS, "LSTM, chrono")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Lengths and trainings."""
 
-    reach: int = 100
+    reach: Annotated[int, Within(3)] = 100
     """Steps through which gradients are followed back."""
     hidden: int = 32
     """Units of every cell."""
-    length: int = 50
+    length: Annotated[int, Within(3)] = 50
     """Length of the delayed signal."""
     steps: int = 700
     """Steps of training."""

@@ -13,7 +13,7 @@ ratio and overshoot of the linear formulas within 1 % for |g theta| <= 0.5; an u
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import diffrax
 import jax
@@ -25,7 +25,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 from sigjax.dynamics import SigmoidJoint
 
 # A light forearm; the linear joint swings at 2 rad/s.
@@ -36,12 +36,12 @@ AMPLITUDES = (1.0, 2.0)  # of PAPERS' table
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Length of the swings and how many are timed."""
 
-    duration: float = 16.0
+    duration: Annotated[float, Within(0, 1e4, above=True)] = 16.0
     """Seconds of each damped swing."""
-    samples: int = 1601
+    samples: Annotated[int, Within(2)] = 1601
     """Instants kept of it."""
     amplitudes: int = 25
     """Undamped swings, from 0.05 to 50 rad, whose period is timed."""

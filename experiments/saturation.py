@@ -31,7 +31,7 @@ from experiments.depth import data as images
 from experiments.depth.data import Batch
 from experiments.depth.network import cross_entropy
 from experiments.depth.shapeset import shapes
-from experiments.harness import Claim, gather, spread, sweep
+from experiments.harness import Claim, Settings, gather, spread, sweep
 
 # Activation and number of hidden layers of the networks that are trained.
 TRAINED = (("sigmoid", 4), ("sigmoid", 5), ("tanh", 5), ("softsign", 5))
@@ -53,7 +53,7 @@ _SATURATED = 0.9  # a tanh layer counts as saturated when its 98th percentile is
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Training of the networks, and their size at initialisation."""
 
     data: Literal["shapes", "digits"] = "shapes"

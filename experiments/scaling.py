@@ -22,7 +22,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,7 +32,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim, sweep
+from experiments.harness import Claim, Settings, Within, sweep
+from experiments.harness.settings import refusal
 from sigjax.theory import mean_field
 
 TIMED = True
@@ -40,10 +41,10 @@ _GIB = 2.0**30
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """The sizes that are varied, each beside the first ones of the others."""
 
-    depths: tuple[int, ...] = (250, 500, 1500)
+    depths: Annotated[tuple[int, ...], Within(10)] = (250, 500, 1500)
     """Layers L; the first is used where others vary."""
     widths: tuple[int, ...] = (128, 256, 512)
     """Units n of a layer; the first is used where others vary."""
@@ -53,19 +54,18 @@ class Config:
     """Virtual devices D, all of one CPU."""
     batch: int = 32
     """Examples B."""
-    deepest: tuple[int, int] = (2000, 256)
+    deepest: Annotated[tuple[int, int], Within(10)] = (2000, 256)
     """Layers and units of the network that is measured last."""
     rounds: int = 5
     """Readings of which the median counts; the deepest network is read once."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("depths", "widths", "seeds"):
             if len(getattr(self, name)) < 2:
-                raise ValueError(f"{name} must be two or more sizes, got {getattr(self, name)}")
-        if min(self.depths) < 10:
-            raise ValueError(f"depths must be at least 10 layers, got {self.depths}")
+                raise refusal(name, "two or more sizes", getattr(self, name))
         if 1 not in self.devices:
-            raise ValueError(f"devices must contain 1, got {self.devices}")
+            raise refusal("devices", "numbers with 1 among them", self.devices)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -14,6 +14,7 @@ it folds, so the drive of falling asleep is above that of waking up.
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import diffrax
 import jax
@@ -24,7 +25,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 from experiments.harness.style import COLOURS
 from sigjax.dynamics import SleepWake, continuation
 
@@ -41,12 +42,12 @@ SPAN = (0.5, 3.5)  # drives of the branch, in mV
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """How long the model runs before the week, and how finely the week is seen."""
 
-    settling: int = 20
+    settling: Annotated[int, Within(1, 3650)] = 20
     """Days before the week, in which the start is forgotten."""
-    minutes: float = 1.0
+    minutes: Annotated[float, Within(0.01, 60)] = 1.0
     """Between samples."""
 
     @classmethod

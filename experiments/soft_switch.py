@@ -12,7 +12,7 @@ points, and the blend's error is a small part of what the best single line leave
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, spread
+from experiments.harness import Claim, Settings, Within, spread
 from sigjax.nn import SoftSwitch
 
 # Slope and intercept below and above the switching point.
@@ -36,10 +36,10 @@ _TESTED = 1001
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Training of one layer."""
 
-    examples: int = 256
+    examples: Annotated[int, Within(2)] = 256
     """Noisy examples."""
     steps: int = 3000
     """Steps over all of them."""

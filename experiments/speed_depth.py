@@ -14,7 +14,7 @@ first call that is timed apart and includes its compilation.
 import dataclasses
 import functools
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import matplotlib.pyplot as plt
@@ -34,7 +34,7 @@ from experiments.depth.network import (
     draw_weights,
     layer_gradients,
 )
-from experiments.harness import Claim
+from experiments.harness import Claim, Settings, Within
 from experiments.harness.stopwatch import compiling_anew
 
 TIMED = True
@@ -42,7 +42,7 @@ OURS = "sigjax"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """The size of the networks, and how often each contestant runs."""
 
     depth: int = 64
@@ -55,7 +55,7 @@ class Config:
     """Independent networks."""
     rounds: int = 3
     """Timed runs of each contestant."""
-    compile_depths: tuple[int, ...] = (10, 100, 1000)
+    compile_depths: Annotated[tuple[int, ...], Within(2)] = (10, 100, 1000)
     """Depths at which the compilation is timed."""
 
     @classmethod

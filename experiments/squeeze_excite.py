@@ -14,7 +14,7 @@ tell classes apart more in deeper blocks, as in the paper, is for the figure to 
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,8 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.depth.data import CLASSES, digits
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, Within, gather, sweep
+from experiments.harness.settings import refusal
 from sigjax.nn import SqueezeExcite
 
 _IMAGES, _TEST = 1797, 497
@@ -36,7 +37,7 @@ _NONE = 0  # the "reduction" of a network without gates
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """A network of three blocks."""
 
     features: int = 32
@@ -47,7 +48,7 @@ class Config:
     """The one whose gates are drawn."""
     steps: int = 70
     """Steps of training."""
-    batch: int = 64
+    batch: Annotated[int, Within(1, _IMAGES - _TEST)] = 64
     """Images a step."""
     learning_rate: float = 3e-3
     """Of Adam."""
@@ -55,11 +56,12 @@ class Config:
     """Independent trainings."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.drawn_reduction not in self.reductions:
-            raise ValueError(
-                f"drawn_reduction must be one of reductions {self.reductions}, "
-                f"got {self.drawn_reduction}"
-            )
+            wanted = f"one of --reductions {' '.join(map(str, self.reductions))}"
+            raise refusal("drawn_reduction", wanted, self.drawn_reduction)
+        if any(self.features % reduction for reduction in self.reductions):
+            raise refusal("reductions", f"divisors of {self.features} features", self.reductions)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -31,7 +31,8 @@ import sigjax
 from experiments.approximation.networks import Network, trainer
 from experiments.approximation.random_pieces import GAIN, random_pieces
 from experiments.approximation.targets import TARGETS, Target, in_ball, on_line
-from experiments.harness import Claim, gather, spread, sweep
+from experiments.harness import Claim, Settings, gather, spread, sweep
+from experiments.harness.settings import refusal
 from experiments.harness.style import COLOURS
 
 DRAWN_UNITS = 4  # of the network whose pieces are shown
@@ -39,7 +40,7 @@ PLANE_UNITS = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Random pieces drawn, and networks trained."""
 
     repeats: int = 2000
@@ -56,6 +57,15 @@ class Config:
     """Adam's first rate."""
     seeds: int = 3
     """Starts of each network."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not {"cos 6x", "Gaussian, 2-D"} <= set(self.targets) <= set(TARGETS):
+            known = ", ".join(map(repr, TARGETS))
+            raise refusal("targets", f"some of {known}, the two that are drawn", self.targets)
+        if not {DRAWN_UNITS, PLANE_UNITS} <= set(self.units):
+            wanted = f"numbers with {DRAWN_UNITS} and {PLANE_UNITS} among them"
+            raise refusal("units", wanted, self.units)
 
     @classmethod
     def quick(cls) -> "Config":

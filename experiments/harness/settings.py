@@ -1,11 +1,12 @@
 """What a configuration may hold: the range of each field, checked where it is made."""
 
 import dataclasses
-import math
 import typing
 from typing import Any
 
 from .refusal import Refusal
+
+_LARGEST = {int: 2**31 - 1, float: 3.4e38}  # JAX computes with 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,31 +15,32 @@ class Within:
 
     Attributes:
       least: the smallest.
-      most: the largest.
+      most: the largest; None for what 32 bits hold.
       above: whether `least` itself is too small.
     """
 
     least: float
-    most: float = math.inf
+    most: float | None = None
     above: bool = False
 
-    def __contains__(self, number: float) -> bool:
-        return self.least <= number <= self.most and not (self.above and number == self.least)
+    def wanted(self, number: float) -> str | None:
+        """What a number should be; None if it is. NaN never is."""
+        low = f"{'above' if self.above else 'at least'} {self.least:.10g}"
+        most = _LARGEST[type(number)] if self.most is None else self.most
+        if self.least <= number <= most and not (self.above and number == self.least):
+            return None
+        if self.most is not None:
+            return f"{low} and at most {most:.10g}"
+        return f"at most {most:.10g}" if number > most else low
 
-    def __str__(self) -> str:
-        low = f"above {self.least:g}" if self.above else f"at least {self.least:g}"
-        return low if self.most == math.inf else f"{low} and at most {self.most:.10g}"
 
-
-# Where a field says nothing: whole numbers count something, others are rates, times and the
-# like. JAX computes with 32 bits.
-_COUNT = Within(1, 2**31 - 1)
-_AMOUNT = Within(0, 3.4e38)
+# Where a field says nothing: whole numbers count something, others are rates, times and the like.
+_USUAL = {int: Within(1), float: Within(0)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Base of every experiment's `Config`; one with a rule of its own calls this rule first.
+    """Base of every experiment's `Config`; one with rules of its own calls this one first.
 
     Raises:
       Refusal: naming the flag, the value and the range, for a number outside the range of its
@@ -54,17 +56,15 @@ def check_numbers(config: Any) -> None:
     hints = typing.get_type_hints(type(config), include_extras=True)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        several = isinstance(value, tuple)
         if value == ():
             raise refusal(field.name, "one or more values", value)
-        for number in value if several else (value,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            metadata = getattr(hints[field.name], "__metadata__", ())
-            stated = [each for each in metadata if isinstance(each, Within)]
-            wanted = (*stated, _COUNT if isinstance(number, int) else _AMOUNT)[0]
-            if number not in wanted or not math.isfinite(number):
-                raise refusal(field.name, str(wanted), value)
+        metadata = getattr(hints[field.name], "__metadata__", ())
+        stated = next((each for each in metadata if isinstance(each, Within)), None)
+        for number in value if isinstance(value, tuple) else (value,):
+            if type(number) in _USUAL:
+                wanted = (stated or _USUAL[type(number)]).wanted(number)
+                if wanted is not None:
+                    raise refusal(field.name, wanted, value)
 
 
 def refusal(field: str, wanted: str, value: Any) -> Refusal:

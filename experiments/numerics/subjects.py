@@ -11,6 +11,7 @@ import optax
 from jax import Array
 
 import sigjax
+from experiments.harness.settings import refusal
 
 Function = Callable[[Array], Array]
 
@@ -58,10 +59,9 @@ _LINES = ("sigmoid_linear", "hard_sigmoid")
 
 
 def check_names(names: tuple[str, ...], known: Iterable[str]) -> None:
-    """Raises ValueError if a function's name is not known."""
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise ValueError(f"functions must be some of {', '.join(known)}; got {unknown or 'none'}")
+    """Raises Refusal if a function's name is not known."""
+    if not names or any(name not in known for name in names):
+        raise refusal("functions", f"some of {', '.join(known)}", names)
 
 
 def subject(library: str, name: str) -> Function | None:

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from experiments import accuracy
+from experiments.harness.refusal import Refusal
 
 
 @pytest.fixture(scope="module")
@@ -40,5 +41,5 @@ def test_every_panel_shows_every_library(dataset):
 
 
 def test_a_function_that_is_not_known_is_refused():
-    with pytest.raises(ValueError, match="functions must be some of"):
+    with pytest.raises(Refusal, match="--functions must be some of"):
         accuracy.Config(functions=("sin",))

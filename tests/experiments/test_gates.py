@@ -22,6 +22,7 @@ from experiments import (
 )
 from experiments.gates import tasks
 from experiments.gates.training import SequenceModel, train
+from experiments.harness.refusal import Refusal
 
 KEY = jax.random.key(0)
 
@@ -139,12 +140,24 @@ def test_flaxs_gates_fail_the_bars_that_ours_hold():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: bce_pairing.Config(learning_rate=0.0), "learning_rate must be in"),
-        (lambda: gates_low_precision.Config(times=()), "times must be"),
-        (lambda: pairwise_memory.Config(pairs=(64,)), "pairs must contain 16384"),
-        (lambda: squeeze_excite.Config(drawn_reduction=3), "drawn_reduction must be one of"),
+        (
+            lambda: bce_pairing.Config(learning_rate=0.0),
+            "--learning-rate must be above 0",
+        ),
+        (
+            lambda: gates_low_precision.Config(times=()),
+            "--times must be one or more",
+        ),
+        (
+            lambda: pairwise_memory.Config(pairs=(64,)),
+            "--pairs must be numbers with 16384",
+        ),
+        (
+            lambda: squeeze_excite.Config(drawn_reduction=3),
+            "one of --reductions 4 16, got 3",
+        ),
     ],
 )
 def test_refusals(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(Refusal, match=message):
         make()

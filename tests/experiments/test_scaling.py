@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import scaling
+from experiments.harness.refusal import Refusal
 
 
 def test_a_small_run_keeps_its_claims():
@@ -26,11 +27,11 @@ def test_a_small_run_keeps_its_claims():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"depths": (5, 20)}, "depths must be at least 10"),
-        ({"widths": (5,)}, "widths must be two or more"),
-        ({"devices": (2, 4)}, "devices must contain 1"),
+        ({"depths": (5, 20)}, "--depths must be at least 10, got 5 20"),
+        ({"widths": (5,)}, "--widths must be two or more sizes, got 5"),
+        ({"devices": (2, 4)}, "--devices must be numbers with 1 among them, got 2 4"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(Refusal, match=message):
         scaling.Config(**fields)

@@ -81,9 +81,9 @@ def test_a_bad_flag_is_named_in_one_line(type_in, monkeypatch, flags, message, c
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--count 0", "--count must be at least 1 and at most 2147483647, got 0"),
-        ("--pause -0.1", "--pause must be at least 0 and at most 3.4e+38, got -0.1"),
-        ("--expected nan", "--expected must be at least 0 and at most 3.4e+38, got nan"),
+        ("--count 0", "--count must be at least 1, got 0"),
+        ("--pause -0.1", "--pause must be at least 0, got -0.1"),
+        ("--expected nan", "--expected must be at least 0, got nan"),
         ("--seed -1", "--seed must be from 0 to 2^64 - 1, got -1"),
         ("--seed 18446744073709551616", "--seed must be from 0 to 2^64 - 1, got 1844674407370955"),
     ],
