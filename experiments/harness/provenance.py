@@ -11,16 +11,16 @@ import jax
 
 import sigjax
 
+_ROOT = Path(__file__).parents[2]
 _SECONDS_TO_HANG = 600  # a file system that answers no more must not keep a result
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "xarray")
 
 
 def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).parent
     try:
         answer = subprocess.run(
             ["git", *arguments],
-            cwd=folder,
+            cwd=_ROOT,
             capture_output=True,
             encoding="utf-8",
             check=True,
@@ -49,10 +49,10 @@ def variant() -> list[str]:
     Empty for float32 on a CPU.
     """
     config: Any = jax.config
-    platform, precision = jax.default_backend(), config.jax_default_matmul_precision
+    backend, precision = jax.default_backend(), config.jax_default_matmul_precision
     generator = config.jax_default_prng_impl
     return [
-        *([] if platform == "cpu" else [platform]),
+        *([] if backend == "cpu" else [backend]),
         *(["x64"] if config.jax_enable_x64 else []),
         *([] if precision is None else [f"matmul_{precision}"]),
         *([] if generator == "threefry2x32" else [generator]),
@@ -67,6 +67,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": commit(),
         "dirty": None if status is None else bool(status),
+        "sigjax": "checkout" if Path(sigjax.__file__).parents[1] == _ROOT else "installed",
         "versions": versions(),
         "backend": jax.default_backend(),
         "device_kind": device.device_kind,

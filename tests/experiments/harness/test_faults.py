@@ -249,25 +249,29 @@ def test_ctrl_c_says_how_to_go_on_and_so_it_does(package, tmp_path):
         f"sys.exit(main(sys.argv[1:], package={package!r}))"
     )
 
-    def start(folder, **variables):
+    def start(folder, *command, **variables):
+        results = ["--results", str(tmp_path / folder)]
         return subprocess.Popen(
-            [sys.executable, "-c", script, "run", "squares", "--results", str(tmp_path / folder)],
+            [sys.executable, "-c", script, *command, *results],
             env=environment(tmp_path) | variables,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             encoding="utf-8",
+            start_new_session=True,
         )
 
-    interrupted = start("broken", SQUARES_WAIT_AT="2")
-    deadline = time.monotonic() + HANG
-    while len(list((tmp_path / "broken").glob("squares/*/points/*.nc"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    interrupted.send_signal(signal.SIGINT)
-    _, errors = interrupted.communicate(timeout=HANG)
-    assert interrupted.returncode == 130
-    assert errors == "interrupted; the same command goes on from the last point\n"
-    for process in (start("broken"), start("whole")):
+    run = ("run", "squares")
+    for points, command in ((1, ("figures", "--jobs", "2")), (2, run)):
+        interrupted = start("broken", *command, SQUARES_WAIT_AT=str(points))
+        deadline = time.monotonic() + HANG
+        while len(list((tmp_path / "broken").glob("squares/*/points/*.nc"))) < points:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does: workers hear it too
+        _, errors = interrupted.communicate(timeout=HANG)
+        assert interrupted.returncode == 130
+        assert errors == "interrupted; the same command goes on from the last point\n"
+    for process in (start("broken", *run), start("whole", *run)):
         _, errors = process.communicate(timeout=HANG)
         assert process.returncode == 0, errors
     expected = (the_run(tmp_path, "whole") / "data.nc").read_bytes()

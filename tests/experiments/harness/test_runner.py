@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sigjax
 from experiments.harness import runner, storage
 from experiments.harness.refusal import Refusal
 from experiments.harness.runner import Run, run
@@ -36,6 +37,8 @@ def test_everything_is_written(request_of):
     assert record["seed"] == 0
     assert record["config"]["count"] == 4
     assert record["versions"]["jax"]
+    assert record["versions"]["sigjax"] == sigjax.__version__
+    assert record["sigjax"] == "checkout"
     assert record["backend"] == "cpu"
     assert {"commit", "dirty", "device_kind", "x64", "matmul_precision", "utc"} <= set(record)
     assert (request.folder / "figure.png").read_bytes().startswith(b"\x89PNG")
