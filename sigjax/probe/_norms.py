@@ -119,13 +119,14 @@ def safe_norm(tree: Any) -> Array:
 
 def _real_parts(leaf: Any) -> list[Array]:
     """A leaf as floating arrays: a complex one as its two parts, one without elements as none."""
-    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-    if dtype == jax.dtypes.float0:
+    array = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+    if array.dtype == jax.dtypes.float0:
         return []
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return [jnp.real(leaf), jnp.imag(leaf)]
-    if not (jnp.issubdtype(dtype, jnp.number) or dtype == jnp.bool_):
-        got = f"dtype {dtype.name}" if hasattr(leaf, "dtype") else repr(leaf)
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == jnp.bool_):
+        got = f"dtype {array.dtype.name}" if array is leaf else repr(leaf)
         raise TypeError(f"tree must hold numbers, got {got}")
-    x = jnp.asarray(leaf)
-    return [x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)]
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        return [*_real_parts(array.real), *_real_parts(array.imag)]
+    # By name, so that NumPy's byte order does not matter; large integers are not cut to 32 bits.
+    narrow = array.dtype.name in ("bfloat16", "float16", "float32")
+    return [jnp.asarray(array, array.dtype.name if narrow else float)]

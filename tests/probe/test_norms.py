@@ -88,6 +88,20 @@ def test_the_gradient_of_safe_norm_is_the_direction_and_0_at_0():
     assert not jnp.any(jax.grad(safe_norm)({"a": jnp.zeros(2), "b": jnp.ones(1)})["a"])
 
 
+def test_safe_norm_takes_what_numpy_holds():
+    column = np.array([3.0, 9.0, 4.0, 9.0], np.float32)[::2]
+    column.setflags(write=False)
+    for leaf in (
+        column,
+        np.asfortranarray([[3.0, 0.0], [0.0, 4.0]]),
+        *(np.array([3, 4], dtype) for dtype in (">f4", ">f8", ">i2", np.longdouble, np.uint8)),
+        np.array([3 - 4j], ">c8"),
+        jnp.array([3, 4], jnp.float8_e4m3fn),
+    ):
+        assert safe_norm([leaf]) == 5
+    np.testing.assert_allclose(safe_norm([np.array([2**62, 2**62]), 2**62]), 3**0.5 * 2**62)
+
+
 @pytest.mark.parametrize("leaf", ["text", np.array(["a"]), np.array([{}])])
 def test_safe_norm_refuses_what_is_no_number(leaf):
     with pytest.raises(TypeError, match="tree must hold numbers, got"):
