@@ -35,21 +35,25 @@ class Elementwise:
         array = real_floating(self._name, self._argument, x)
         if faithful:
             refuse_faithful_float64(self._name, array)
-        return _differentiable(self._nth_derivative, order, faithful)(array)
+        return _differentiable(self._name, self._nth_derivative, order, faithful)(array)
 
 
 @functools.cache
-def _differentiable(nth_derivative: Callable[[int], Kernel], order: int, faithful: bool) -> Kernel:
+def _differentiable(
+    name: str, nth_derivative: Callable[[int], Kernel], order: int, faithful: bool
+) -> Kernel:
     kernel = nth_derivative(order)
 
-    @jax.custom_jvp
-    def function(x: Array) -> Array:
+    def evaluate(x: Array) -> Array:
         return as_weak_as(x, round_once(kernel, x, faithful=faithful))
+
+    evaluate.__name__ = name + "_prime" * order  # what a printed jaxpr calls it
+    function = jax.custom_jvp(evaluate)
 
     @function.defjvp
     def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
         (x,), (dx,) = primals, tangents
-        slope = _differentiable(nth_derivative, order + 1, faithful)
+        slope = _differentiable(name, nth_derivative, order + 1, faithful)
         return function(x), slope(x) * dx
 
     return function

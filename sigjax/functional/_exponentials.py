@@ -13,6 +13,8 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from ._arithmetic import add, divide, minimum, multiply, subtract
+
 
 class _Format(NamedTuple):
     """The constants of one floating format (IEEE 754) and the fits made for it."""
@@ -93,10 +95,10 @@ def _format(x: Array) -> _Format:
 
 def horner(coefficients: tuple[float, ...], x: Array) -> Array:
     """Evaluates a polynomial, highest power first."""
-    highest, *rest = coefficients
-    total = jnp.full_like(x, highest)
+    highest, second, *rest = coefficients
+    total = add(multiply(x, highest), second)
     for coefficient in rest:
-        total = total * x + coefficient
+        total = add(multiply(total, x), coefficient)
     return total
 
 
@@ -106,9 +108,11 @@ def _exp_parts(x: Array) -> tuple[Array, Array]:
     XLA's own exp takes 1.7 times as long on a CPU and hides the parts.
     """
     constants = _format(x)
-    n = lax.round(x * (1 / math.log(2)), lax.RoundingMethod.TO_NEAREST_EVEN)
-    r = (n * constants.ln2_high - x) + n * constants.ln2_low
-    return n.astype(constants.integer), r + (r * r) * horner(constants.exp_tail, r)
+    n = lax.round(multiply(x, 1 / math.log(2)), lax.RoundingMethod.TO_NEAREST_EVEN)
+    high, low = multiply(n, constants.ln2_high), multiply(n, constants.ln2_low)
+    r = add(subtract(high, x), low)
+    s = add(r, multiply(multiply(r, r), horner(constants.exp_tail, r)))
+    return lax.convert_element_type(n, constants.integer), s
 
 
 def _power_of_two(biased_exponent: Array, dtype: DTypeLike) -> Array:
@@ -152,9 +156,7 @@ def _largest_magnitude(x: Array) -> float:
 
 def magnitude(x: Array) -> Array:
     """|x|, cut where every tail is 0, so that no infinity meets a zero."""
-    limit = _largest_magnitude(x)
-    a = jnp.abs(x)
-    return jnp.where(a > limit, limit, a)
+    return minimum(lax.abs(x), _largest_magnitude(x))
 
 
 class Decay(NamedTuple):
@@ -174,7 +176,7 @@ class Decay(NamedTuple):
 
     def complement(self) -> Array:
         """$1 - e^{-a}$ with full relative accuracy."""
-        return (1 - self.power) - self.power * self.s
+        return subtract(subtract(1.0, self.power), multiply(self.power, self.s))
 
     def times(self, factor: Array) -> Array:
         """$t$ factor, normal whenever the result is."""
@@ -190,31 +192,39 @@ class Decay(NamedTuple):
     def times_over(self, start: Array, slope: Array, excess: Array) -> Array:
         r"""$t\,(start + slope \cdot s)/(1 + t \cdot excess)$, normal whenever the result is."""
         # (1+s)(start + slope s) = start + s (start + slope + slope s): one rounding at full size
-        numerator = start + self.s * ((start + slope) + slope * self.s)
-        denominator = 2.0**_HEADROOM + (self.raised * (1 + self.s)) * excess
-        return (self.raised * numerator) / denominator
+        inner = add(add(start, slope), multiply(slope, self.s))
+        numerator = add(start, multiply(self.s, inner))
+        raised_t = multiply(self.raised, add(1.0, self.s))
+        denominator = add(2.0**_HEADROOM, multiply(raised_t, excess))
+        return divide(multiply(self.raised, numerator), denominator)
 
 
 def decay(a: Array) -> Decay:
     """Evaluates $e^{-a}$ for a `magnitude` $a$."""
     n, s = _exp_parts(a)
-    raised = _power_of_two(_format(a).bias + _HEADROOM - n, a.dtype)
-    power = raised * 2.0**-_HEADROOM
-    return Decay(power=power, s=s, t=power * (1 + s), raised=raised)
+    raised = _power_of_two(subtract(_format(a).bias + _HEADROOM, n), a.dtype)
+    power = multiply(raised, 2.0**-_HEADROOM)
+    return Decay(power=power, s=s, t=multiply(power, add(1.0, s)), raised=raised)
+
+
+def atanh_tail(z: Array) -> Array:
+    r"""$2 \operatorname{artanh}(z/2) - z$ for $|z| \le 2/3$."""
+    square = multiply(z, z)
+    return multiply(z, multiply(square, horner(_format(z).atanh_tail, square)))
 
 
 def two_atanh_half(z: Array) -> Array:
     r"""$2 \operatorname{artanh}(z/2) = \log\frac{2+z}{2-z}$ for $|z| \le 2/3$."""
-    square = z * z
-    return z + z * (square * horner(_format(z).atanh_tail, square))
+    return add(z, atanh_tail(z))
 
 
 def log1p_unit(t: Array) -> Array:
     r"""$\log(1 + t)$ for $0 \le t \le 1$, as $2 \operatorname{artanh}\frac{t}{2+t}$."""
     # With z = t/(1 + t/2), z = t - z t/2: t leads the sum, so the quotient's rounding fades.
-    z = 2 * (t / (2 + t))
-    square = z * z
-    return t - z * (t / 2 - square * horner(_format(t).atanh_tail, square))
+    z = multiply(2.0, divide(t, add(2.0, t)))
+    square = multiply(z, z)
+    tail = multiply(square, horner(_format(t).atanh_tail, square))
+    return subtract(t, multiply(z, subtract(multiply(t, 0.5), tail)))
 
 
 def as_normal(x: Array) -> tuple[Array, Array]:
@@ -248,9 +258,3 @@ def reduced_ratio(p: Array, q: Array) -> tuple[Array, Array]:
     k = (bits[0] - bits[1] + half) >> constants.fraction_bits
     lowered = p * _power_of_two(constants.bias - k, p.dtype)
     return 2 * ((lowered - q) / (lowered + q)), k
-
-
-def log_ratio(p: Array, q: Array) -> Array:
-    r"""$\log(p/q)$ for positive normal numbers, when it is not near 0."""
-    z, k = reduced_ratio(p, q)
-    return two_atanh_half(z) + k.astype(p.dtype) * math.log(2)

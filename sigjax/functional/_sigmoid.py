@@ -7,6 +7,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from numpy.polynomial import Polynomial
 
+from ._arithmetic import add, choose, divide, less, multiply
 from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, horner, magnitude
@@ -22,15 +23,16 @@ def _value(x: Array) -> Array:
 
 
 def _first(x: Array) -> Array:
-    t = jnp.exp(-jnp.abs(x))
-    return t / (1 + t * (2 + t))
+    t = lax.exp(lax.neg(lax.abs(x)))
+    return divide(t, add(1.0, multiply(t, add(2.0, t))))
 
 
 def _second(x: Array) -> Array:
     tail = decay(magnitude(x))
     t, complement = tail.t, tail.complement()
-    signed = jnp.where(x < 0, complement, -complement)
-    return (t * signed) / (1 + t * (3 + t * (3 + t)))
+    signed = choose(less(x, 0.0), complement, lax.neg(complement), x)
+    cube = add(1.0, multiply(t, add(3.0, multiply(t, add(3.0, t)))))
+    return divide(multiply(t, signed), cube)
 
 
 def tanh_half(x: Array) -> Array:

@@ -4,10 +4,11 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _sigmoid
+from ._arithmetic import add, choose, divide, less, maximum, multiply, subtract
 from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, magnitude
@@ -40,10 +41,10 @@ _TAIL_SHIFTS = {
 def _value(x: Array) -> Array:
     """x/(1 + e^-x) in eight operations: XLA's CPU does not split so light a loop over threads."""
     shift = _TAIL_SHIFTS[x.dtype.name]
-    in_tail = x < -shift.start
-    grown = jnp.exp(jnp.where(in_tail, -shift.by, 0.0) - x)
-    numerator = jnp.maximum(x, -shift.zero) * jnp.where(in_tail, shift.factor, 1.0)
-    return numerator / (1 + grown)
+    in_tail = less(x, -shift.start)
+    grown = lax.exp(subtract(choose(in_tail, -shift.by, 0.0, x), x))
+    scale = choose(in_tail, shift.factor, 1.0, x)
+    return divide(multiply(maximum(x, -shift.zero), scale), add(1.0, grown))
 
 
 # The numerators of both derivatives have a root where |x| is about 1.28 and 2.40. With t taken
@@ -54,17 +55,21 @@ def _first(x: Array) -> Array:
     a = magnitude(x)
     tail = decay(a)
     # t (1 - a + t)/(1+t)^2 is silu'(-a), and silu'(a) completes it to 1.
-    below = tail.times_over((1 - a) + tail.power, tail.power, 2 + tail.t)
-    return jnp.where(x >= 0, 1, 0) + jnp.where(x >= 0, -1, 1) * below
+    start = add(subtract(1.0, a), tail.power)
+    below = tail.times_over(start, tail.power, add(2.0, tail.t))
+    negative = less(x, 0.0)
+    sign = choose(negative, 1.0, -1.0, x)
+    return add(choose(negative, 0.0, 1.0, x), multiply(sign, below))
 
 
 def _second(x: Array) -> Array:
     a = magnitude(x)
     tail = decay(a)
     power, t = tail.power, tail.t
-    start = (2 + 2 * power - a) + a * power
+    start = add(subtract(add(2.0, multiply(2.0, power)), a), multiply(a, power))
     # t (2 - a + (2 + a) t)/(1+t)^3
-    return tail.times_over(start, (2 + a) * power, 3 + t * (3 + t))
+    slope = multiply(add(2.0, a), power)
+    return tail.times_over(start, slope, add(3.0, multiply(t, add(3.0, t))))
 
 
 def _nth_derivative(order: int) -> Kernel:

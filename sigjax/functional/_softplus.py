@@ -1,37 +1,37 @@
 """log(1 + e^x) and the logarithms of the sigmoid, which are its mirror images."""
 
-import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import _sigmoid
+from ._arithmetic import add, maximum
 from ._compiled import compiled
 from ._elementwise import Elementwise
-from ._exponentials import decay, log1p_unit, magnitude
+from ._exponentials import log1p_unit
 from ._precision import Kernel
 
 
 def _value(x: Array) -> Array:
-    return jnp.maximum(x, 0) + log1p_unit(decay(magnitude(x)).t)
+    return add(maximum(x, 0.0), log1p_unit(lax.exp(lax.neg(lax.abs(x)))))
 
 
-def _nth_derivative(order: int) -> Kernel:
+def nth_derivative(order: int) -> Kernel:
     return _value if order == 0 else _sigmoid.nth_derivative(order - 1)
 
 
 def _nth_derivative_of_log_sigmoid(order: int) -> Kernel:
-    kernel = _nth_derivative(order)
+    kernel = nth_derivative(order)
     if order % 2:
-        return lambda x: kernel(-x)
-    return lambda x: -kernel(-x)
+        return lambda x: kernel(lax.neg(x))
+    return lambda x: lax.neg(kernel(lax.neg(x)))
 
 
 def _nth_derivative_of_log1m_sigmoid(order: int) -> Kernel:
-    kernel = _nth_derivative(order)
-    return lambda x: -kernel(x)
+    kernel = nth_derivative(order)
+    return lambda x: lax.neg(kernel(x))
 
 
-SOFTPLUS = Elementwise("softplus", _nth_derivative)
+SOFTPLUS = Elementwise("softplus", nth_derivative)
 LOG_SIGMOID = Elementwise("log_sigmoid", _nth_derivative_of_log_sigmoid)
 LOG1M_SIGMOID = Elementwise("log1m_sigmoid", _nth_derivative_of_log1m_sigmoid)
 
