@@ -146,10 +146,9 @@ def _read(module: Any, layout: Layout, weights: dict[str, Any], beginning: str) 
     except Unknown as unknown:
         return _Reading(given, [], 1 + len(given), str(unknown))
     kept = [part for part in found if part.variable is not None]
+    homeless = [part for part in found if part.variable is None]
     wanted = {name: shape for part in kept for name, shape in part.sources.items()}
-    remedies = {
-        name: f" ({part.remedy})" for part in found if part not in kept for name in part.sources
-    }
+    remedies = {name: f" ({part.remedy})" for part in homeless for name in part.sources}
     lists = {
         "missing": [beginning + name for name in wanted if name not in given],
         "left over": [

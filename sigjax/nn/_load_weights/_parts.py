@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]  # of the weights that are given, by name
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Part:
     """A variable, or nothing, and the weights it is made of.
 
