@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 
 from experiments import speed
+from experiments.numerics import lightness
+from experiments.numerics.speed_panels import light_ratios
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    small = speed.Config(functions=("softplus",), sizes=(8, 32), rounds=2, rounds_in_memory=1)
+    small = speed.Config(
+        functions=("softplus",),
+        sizes=(8, 32),
+        rounds=2,
+        rounds_in_memory=1,
+        rounds_of_preparation=1,
+    )
     return speed.measure(small, jax.random.key(0))
 
 
@@ -22,17 +30,26 @@ def test_every_contestant_is_timed(dataset):
 
 def test_claims_pass_no_verdict_and_come_from_the_times(dataset):
     claims = speed.claims(dataset)
-    assert len(claims) == 3 * 2 * 2
+    light = 2 * len(lightness.FUNCTIONS) + 2 * len(lightness.ACTIVATIONS) + 3
+    assert len(claims) == 3 * 2 * 2 + light
     assert {claim.verdict for claim in claims} == {None}
     slower = dataset.assign(
         seconds=dataset["seconds"].where(dataset["contestant"] != "jax", 2 * dataset["seconds"])
     )
-    doubled = [claim.measured for claim in speed.claims(slower)]
-    np.testing.assert_allclose(doubled, [2 * claim.measured for claim in claims])
+    arrays = slice(0, 3 * 2 * 2)
+    doubled = [claim.measured for claim in speed.claims(slower)[arrays]]
+    np.testing.assert_allclose(doubled, [2 * claim.measured for claim in claims[arrays]])
 
 
 def test_figure_and_table(dataset):
     figure = speed.plot(dataset)
     assert all(axis.get_xlabel() or axis.get_ylabel() for axis in figure.axes)
     plt.close(figure)
-    assert len(speed.table(dataset).splitlines()) == 2 + 3
+    light = len(list(light_ratios(dataset)))
+    assert len(speed.table(dataset).splitlines()) == 2 + 3 + 3 + light
+
+
+def test_what_is_called_and_prepared_is_timed_in_both_libraries(dataset):
+    for what in ("call", "grad", "trace", "compile"):
+        assert float(dataset[f"{what}_seconds"].min()) > 0
+    assert float(dataset["step_seconds"].sel(program=lightness.MODEL).min()) > 0

@@ -1,0 +1,100 @@
+"""What the experiment `speed` draws, and the ratios that it draws them from."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from experiments.harness.stopwatch import PACES
+
+_MARKS = ("o", "s", "x")
+# Variables that hold seconds of [library], what they are of, and their dimension.
+_LIGHT = {
+    "call": ("called", "{}: call outside jit"),
+    "grad": ("called", "{}: jax.grad outside jit"),
+    "trace": ("program", "{}: trace and lower"),
+    "compile": ("program", "{}: compile"),
+    "step": ("program", "{}: step"),
+}
+
+
+def ratio(dataset: xr.Dataset, contestant: str = "sigjax") -> xr.DataArray:
+    """jax's median time over a contestant's."""
+    seconds = dataset["seconds"]
+    return seconds.sel(contestant="jax") / seconds.sel(contestant=contestant)
+
+
+def light_ratio(dataset: xr.Dataset, what: str) -> xr.DataArray:
+    """jax's median time over sigjax's, of a call, a gradient, a trace, a compilation or a step."""
+    seconds = dataset[f"{what}_seconds"]
+    return seconds.sel(library="jax") / seconds.sel(library="sigjax")
+
+
+def light_ratios(dataset: xr.Dataset) -> Iterator[tuple[str, float]]:
+    """What was prepared or called, with jax's time over sigjax's."""
+    for what, (dimension, words) in _LIGHT.items():
+        for value in light_ratio(dataset, what).dropna(dimension):
+            yield words.format(value[dimension].item()), float(value)
+
+
+def draw_ratios(axis: Axes, dataset: xr.Dataset, bars: Mapping[str, tuple[float, ...]]) -> None:
+    """A row for each function and mode, a mark for each pace."""
+    functions, modes = dataset["function"].values, dataset["mode"].values
+    names = [f"{name}, {mode}" for name in functions for mode in modes]
+    rows = np.arange(len(names))[::-1]
+    aims = [bar for name in functions for bar in bars[name]]
+    for pace, mark in zip(PACES, _MARKS, strict=True):
+        values = ratio(dataset).sel(pace=pace).transpose("function", "mode").values.ravel()
+        axis.plot(values, rows, mark, label=pace, fillstyle="none")
+    axis.plot(aims, rows, "|", color="black", markersize=14, label="aim")
+    axis.axvline(1, color="0.5", linewidth=1)
+    axis.set_xscale("log", base=2)
+    axis.set_yticks(rows, names)
+    axis.set_xlabel("jax's time over sigjax's\n(right of 1: sigjax is faster)")
+
+
+def draw_light(
+    axis: Axes, dataset: xr.Dataset, dimension: str, stages: Mapping[str, str], aim: float
+) -> None:
+    """A row for each function or program, a mark for each stage of its life."""
+    names = dataset[dimension].values
+    rows = np.arange(len(names))[::-1]
+    for (what, label), mark in zip(stages.items(), _MARKS, strict=False):
+        axis.plot(light_ratio(dataset, what), rows, mark, label=label, fillstyle="none")
+    axis.axvline(1, color="0.5", linewidth=1)
+    axis.axvline(aim, color="black", linewidth=1, linestyle=":", label="aim")
+    axis.set_xscale("log", base=2)
+    axis.set_yticks(rows, names)
+    axis.set_xlabel("jax's or optax's time over sigjax's (right of 1: sigjax is faster)")
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def draw_bandwidth(axis: Axes, dataset: xr.Dataset) -> None:
+    """How much of a copy's bandwidth a forward pass takes."""
+    rows = np.arange(dataset.sizes["function"])
+    # It ran beside every function: one unlucky race must not stand for the memory's speed.
+    copy = dataset["seconds"].sel(contestant="copy").median(("function", "mode"))
+    highest = 1.0
+    for shift, library in zip((-0.2, 0.2), ("sigjax", "jax"), strict=True):
+        share = copy / dataset["seconds"].sel(contestant=library, mode="forward")
+        axis.bar(rows + shift, share, width=0.38, label=library)
+        highest = max(highest, float(share.max()))
+    axis.set_xticks(rows, dataset["function"].values, rotation=30)
+    axis.set_ylabel("share of a copy's bandwidth (1)")
+    axis.set_ylim(0, 1.3 * highest)  # room for the legend
+    axis.set_title(f"forward, float32,\n{int(dataset['size']):,} elements")
+    axis.legend(loc="upper right", ncols=2)
+
+
+def draw_curve(axis: Axes, dataset: xr.Dataset) -> None:
+    """Error over time, a mark for each way to write the sigmoid."""
+    relative = dataset["form_seconds"] / dataset["form_seconds"].sel(form="jax.nn.sigmoid")
+    marks = ("o", "s", "^", "v", "D", "P", "X")
+    for label, mark in zip(dataset["form"].values, marks, strict=True):
+        time, ulp = relative.sel(form=label), dataset["form_ulp"].sel(form=label)
+        axis.plot(time, ulp, mark, label=label, fillstyle="none", markersize=8)
+    axis.axhline(1, color="0.5", linewidth=1, linestyle="--")
+    axis.set_yscale("log")
+    axis.set_xlabel("processor time over jax.nn's (1)")
+    axis.set_ylabel("largest error (ulp; dashed: faithful)")
