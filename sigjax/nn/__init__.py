@@ -1,5 +1,6 @@
 """Flax NNX modules: networks of sigmoids and gates that keep learning in low precision."""
 
+from ._bidirectional import Bidirectional as Bidirectional
 from ._gru import GRUCell as GRUCell
 from ._gru import GRUGates as GRUGates
 from ._heads import MultiLabelHead as MultiLabelHead

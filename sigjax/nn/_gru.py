@@ -12,9 +12,11 @@ from jax import Array
 from jax.nn.initializers import Initializer
 
 from ..functional import sigmoid
+from ..functional._sigmoid import SIGMOID
 from ..initializers import chrono
 from ._cell import GatedCell
-from ._defaults import LECUN_NORMAL, ORTHOGONAL, ZEROS
+from ._defaults import LECUN_NORMAL, ORTHOGONAL, ZEROS, tanh
+from ._recurrence import Preactivations, partials, weighted
 
 
 class GRUGates(NamedTuple):
@@ -33,30 +35,40 @@ class GRUGates(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _GRUUpdate:
-    gate_fn: Callable[[Array], Array]
-    activation_fn: Callable[[Array], Array]
+    gate_fn: Callable[..., Any]
+    activation_fn: Callable[..., Any]
 
-    def combine(self, projected: Array, recurrent: Array) -> tuple[Array, ...]:
+    def combine(self, projected: Array, recurrent: Array) -> Preactivations:
         (r, z, n), (hr, hz, hn) = (jnp.split(part, 3, axis=-1) for part in (projected, recurrent))
         return r + hr, z + hz, n, hn
 
-    def spread(self, cotangents: tuple[Array, ...]) -> tuple[Array, Array]:
-        r, z, n, hn = cotangents
-        return jnp.concatenate([r, z, n], axis=-1), jnp.concatenate([r, z, hn], axis=-1)
+    def from_state(self, recurrent: Array) -> tuple[Array | None, ...]:
+        hr, hz, hn = jnp.split(recurrent, 3, axis=-1)
+        return hr, hz, None, hn
 
-    def __call__(self, preactivations: tuple[Array, ...], carry: Array) -> tuple[Array, GRUGates]:
+    def __call__(self, preactivations: Preactivations, carry: Array) -> tuple[Array, GRUGates]:
         r, z, n, hn = preactivations
-        reset, update = self.gate_fn(r), self.gate_fn(z)
+        gate = SIGMOID if self.gate_fn is sigmoid else self.gate_fn
+        reset, update = gate(r), gate(z)
         candidate = self.activation_fn(n + reset * hn)
         # 1 - sigma(z) is 0 in bfloat16 for z > 6.2; sigma(-z) is the same number, and is not.
-        complement = sigmoid(-z) if self.gate_fn is sigmoid else 1 - update
+        complement = SIGMOID(-z) if self.gate_fn is sigmoid else 1 - update
         return complement * candidate + update * carry, GRUGates(reset, update, candidate)
+
+    def slopes(self, preactivations: Preactivations, carry: Array) -> tuple[Preactivations, Array]:
+        return partials(lambda *given: self(*given)[0], preactivations, carry)
+
+    def tangent(
+        self,
+        slopes: tuple[Preactivations, Array],
+        dpreactivations: tuple[Array | None, ...],
+        dcarry: Array | None,
+    ) -> Array:
+        by_preactivations, by_carry = slopes
+        return weighted((*by_preactivations, by_carry), (*dpreactivations, dcarry))
 
     def hidden(self, carry: Array) -> Array:
         return carry
-
-    def add_to_hidden(self, carry: Array, change: Array) -> Array:
-        return carry + change
 
 
 class GRUCell(GatedCell):
@@ -64,18 +76,23 @@ class GRUCell(GatedCell):
 
     .. math::
         r = \sigma(W_{ir} x + W_{hr} h + b_r), \quad z = \sigma(W_{iz} x + W_{hz} h + b_z), \\
-        n = \tanh(W_{in} x + b_n + r \odot W_{hn} h), \quad
+        n = \tanh(W_{in} x + b_n + r \odot (W_{hn} h + b_{hn})), \quad
         h' = \sigma(-a_z) \odot n + z \odot h
 
-    with $a_z$ the pre-activation of $z$. Parameters, names and results are those of
-    `flax.nnx.GRUCell`, which computes $1 - z$; there the complement of a gate that keeps the
-    state for long is exactly 0 in bfloat16, and so is its gradient.
+    with $a_z$ the pre-activation of $z$, and $b_{hn}$ if `hidden_bias`. Parameters, names and
+    results are those of `flax.nnx.GRUCell`, which computes $1 - z$; there the complement of a gate
+    that keeps the state for long is exactly 0 in bfloat16, and so is its gradient.
+
+    A layer put in place of `dense_i` or `dense_h` (`flax.nnx.LoRALinear`, a quantised one) is
+    called at every step.
 
     Args:
       in_features: of the inputs.
       hidden_features: of the state.
       max_time: if given, the update gates remember for up to as many steps: their biases are
         drawn by `initializers.chrono`, the others by `bias_init`.
+      hidden_bias: whether `dense_h` has a bias, as those of torch, linen and Equinox have for
+        the candidate ($b_{hn}$); what it adds to the other gates, $b$ could as well.
       gate_fn: of the gates; any but the default has its complement computed as $1 - z$.
       activation_fn: of the candidate.
       kernel_init, recurrent_kernel_init, bias_init: initialisers.
@@ -84,6 +101,8 @@ class GRUCell(GatedCell):
       param_dtype: of the parameters.
       precision: of the matrix products.
       promote_dtype: gives inputs and kernels one dtype.
+      carry_init: of the first state; None for 0, which needs no random key.
+      keep_rngs: whether to keep a stream of `rngs` for first states; Flax deprecates it.
       rngs: for the parameters.
       kernel_metadata, recurrent_kernel_metadata, bias_metadata: of each `nnx.Param`, e.g.
         its sharding.
@@ -108,8 +127,9 @@ class GRUCell(GatedCell):
         hidden_features: int,
         *,
         max_time: float | int | None = None,
+        hidden_bias: bool = False,
         gate_fn: Callable[..., Any] = sigmoid,
-        activation_fn: Callable[..., Any] = jnp.tanh,
+        activation_fn: Callable[..., Any] = tanh,
         kernel_init: Initializer = LECUN_NORMAL,
         recurrent_kernel_init: Initializer = ORTHOGONAL,
         bias_init: Initializer = ZEROS,
@@ -117,44 +137,44 @@ class GRUCell(GatedCell):
         param_dtype: Any = jnp.float32,
         precision: Any = None,
         promote_dtype: Callable[..., Any] = dtypes.promote_dtype,
+        carry_init: Initializer | None = None,
+        keep_rngs: bool = False,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         recurrent_kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
-        self.in_features = in_features
-        self.hidden_features = hidden_features
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.precision = precision
-        self.promote_dtype = promote_dtype
+        self._configure(
+            in_features,
+            hidden_features,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            promote_dtype=promote_dtype,
+            carry_init=carry_init,
+            keep_rngs=keep_rngs,
+            rngs=rngs,
+        )
         self.gate_fn = gate_fn
         self.activation_fn = activation_fn
-
-        def dense(features: int, **options: Any) -> nnx.Linear:
-            return nnx.Linear(
-                features,
-                3 * hidden_features,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                precision=precision,
-                promote_dtype=promote_dtype,
-                rngs=rngs,
-                **options,
-            )
-
-        self.dense_i = dense(
+        self.dense_i = self._linear(
             in_features,
+            3 * hidden_features,
             kernel_init=kernel_init,
             bias_init=bias_init,
             kernel_metadata=kernel_metadata,
             bias_metadata=bias_metadata,
+            rngs=rngs,
         )
-        self.dense_h = dense(
+        self.dense_h = self._linear(
             hidden_features,
-            use_bias=False,
+            3 * hidden_features,
+            use_bias=hidden_bias,
             kernel_init=recurrent_kernel_init,
+            bias_init=bias_init,
             kernel_metadata=recurrent_kernel_metadata,
+            bias_metadata=bias_metadata,
+            rngs=rngs,
         )
         if max_time is not None:
             times = chrono(max_time)(rngs.params(), (hidden_features,), param_dtype)
@@ -166,9 +186,8 @@ class GRUCell(GatedCell):
         """The elementwise part of a step."""
         return _GRUUpdate(self.gate_fn, self.activation_fn)
 
-    def _weights(self) -> tuple[Array, Array, Array]:
-        bias: Any = self.dense_i.bias
-        return self.dense_i.kernel[...], bias[...], self.dense_h.kernel[...]
+    def _layers(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return (self.dense_i,), (self.dense_h,)
 
     def initialize_carry(
         self,
@@ -179,6 +198,6 @@ class GRUCell(GatedCell):
         """A first state, 0 unless `carry_init` draws another, in float32 or wider.
 
         Raises:
-          ValueError: without `rngs`.
+          ValueError: if it is to be drawn and there are no `rngs`.
         """
-        return self._initialize(input_shape, rngs, carry_init, 1)[0]
+        return self._first_parts(input_shape, rngs, carry_init, 1)[0]

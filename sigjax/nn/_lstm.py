@@ -1,7 +1,7 @@
 """Long short-term memory."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,9 +12,11 @@ from jax import Array
 from jax.nn.initializers import Initializer
 
 from ..functional import sigmoid
+from ..functional._sigmoid import SIGMOID
 from ..initializers import chrono
 from ._cell import GatedCell
-from ._defaults import BLOCKWISE_ORTHOGONAL, LECUN_NORMAL, ZEROS
+from ._defaults import BLOCKWISE_ORTHOGONAL, LECUN_NORMAL, ZEROS, tanh
+from ._recurrence import Preactivations, partials, weighted
 
 LSTMCarry = tuple[Array, Array]
 
@@ -37,29 +39,52 @@ class LSTMGates(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _LSTMUpdate:
-    gate_fn: Callable[[Array], Array]
-    activation_fn: Callable[[Array], Array]
+    gate_fn: Callable[..., Any]
+    activation_fn: Callable[..., Any]
 
-    def combine(self, projected: Array, recurrent: Array) -> tuple[Array, ...]:
-        return tuple(jnp.split(projected + recurrent, 4, axis=-1))
+    def combine(self, projected: Array, recurrent: Array) -> Preactivations:
+        return self.from_state(projected + recurrent)
 
-    def spread(self, cotangents: tuple[Array, ...]) -> tuple[Array, Array]:
-        joint = jnp.concatenate(cotangents, axis=-1)
-        return joint, joint
+    def from_state(self, recurrent: Array) -> Preactivations:
+        return tuple(jnp.unstack(recurrent, axis=-2))
 
     def __call__(
-        self, preactivations: tuple[Array, ...], carry: LSTMCarry
+        self, preactivations: Preactivations, carry: LSTMCarry
     ) -> tuple[LSTMCarry, LSTMGates]:
         i, f, g, o = preactivations
-        gates = LSTMGates(self.gate_fn(i), self.gate_fn(f), self.activation_fn(g), self.gate_fn(o))
+        gate = SIGMOID if self.gate_fn is sigmoid else self.gate_fn
+        gates = LSTMGates(gate(i), gate(f), self.activation_fn(g), gate(o))
         memory = gates.forget * carry[0] + gates.input * gates.candidate
         return (memory, gates.output * self.activation_fn(memory)), gates
 
+    def slopes(self, preactivations: Preactivations, carry: LSTMCarry) -> tuple[Any, Any]:
+        # Of the hidden part by way of the new memory: six slopes, not the nine of both parts.
+        *others, o = preactivations
+
+        def new_memory(others: Sequence[Array], memory: Array) -> Array:
+            return self((*others, o), (memory, carry[1]))[0][0]
+
+        def shown(o: Array, memory: Array) -> Array:
+            gate = SIGMOID if self.gate_fn is sigmoid else self.gate_fn
+            return gate(o) * self.activation_fn(memory)
+
+        memory = new_memory(others, carry[0])
+        return partials(new_memory, others, carry[0]), partials(shown, o, memory)
+
+    def tangent(
+        self,
+        slopes: tuple[Any, Any],
+        dpreactivations: tuple[Array | None, ...],
+        dcarry: LSTMCarry | None,
+    ) -> LSTMCarry:
+        (by_others, by_memory), by_output_and_memory = slopes
+        *others, output = dpreactivations
+        before = None if dcarry is None else dcarry[0]
+        memory = weighted((*by_others, by_memory), (*others, before))
+        return memory, weighted(by_output_and_memory, (output, memory))
+
     def hidden(self, carry: LSTMCarry) -> Array:
         return carry[1]
-
-    def add_to_hidden(self, carry: LSTMCarry, change: Array) -> LSTMCarry:
-        return carry[0], carry[1] + change
 
 
 class LSTMCell(GatedCell):
@@ -70,7 +95,9 @@ class LSTMCell(GatedCell):
         g = \tanh(W_{ig} x + W_{hg} h + b_g), \quad
         c' = f \odot c + i \odot g, \quad h' = o \odot \tanh c'
 
-    Parameters, names and results are those of `flax.nnx.LSTMCell`; its state is $(c, h)$.
+    Parameters, names and results are those of `flax.nnx.LSTMCell`; its state is $(c, h)$. A layer
+    put in place of one of its eight (`flax.nnx.LoRALinear`, a quantised one) is called at every
+    step.
 
     Args:
       in_features: of the inputs.
@@ -79,7 +106,7 @@ class LSTMCell(GatedCell):
         are drawn by `initializers.chrono`, those of the input gates are their negatives.
       forget_bias_init: of the forget gates' biases; None for `bias_init`. Not with `max_time`.
       gate_fn, activation_fn, kernel_init, recurrent_kernel_init, bias_init: as for `GRUCell`.
-      dtype, param_dtype, precision, promote_dtype, rngs: as there.
+      dtype, param_dtype, precision, promote_dtype, carry_init, keep_rngs, rngs: as there.
       kernel_metadata, recurrent_kernel_metadata, bias_metadata: as there.
 
     Raises:
@@ -108,7 +135,7 @@ class LSTMCell(GatedCell):
         max_time: float | int | None = None,
         forget_bias_init: Initializer | None = None,
         gate_fn: Callable[..., Any] = sigmoid,
-        activation_fn: Callable[..., Any] = jnp.tanh,
+        activation_fn: Callable[..., Any] = tanh,
         kernel_init: Initializer = LECUN_NORMAL,
         recurrent_kernel_init: Initializer = BLOCKWISE_ORTHOGONAL,
         bias_init: Initializer = ZEROS,
@@ -116,6 +143,8 @@ class LSTMCell(GatedCell):
         param_dtype: Any = jnp.float32,
         precision: Any = None,
         promote_dtype: Callable[..., Any] = dtypes.promote_dtype,
+        carry_init: Initializer | None = None,
+        keep_rngs: bool = False,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         recurrent_kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
@@ -126,42 +155,39 @@ class LSTMCell(GatedCell):
                 "sigjax.nn.LSTMCell: arguments 'max_time' and 'forget_bias_init' both set the "
                 "forget gates' biases; give one of them"
             )
-        self.in_features = in_features
-        self.hidden_features = hidden_features
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.precision = precision
-        self.promote_dtype = promote_dtype
+        self._configure(
+            in_features,
+            hidden_features,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            precision=precision,
+            promote_dtype=promote_dtype,
+            carry_init=carry_init,
+            keep_rngs=keep_rngs,
+            rngs=rngs,
+        )
         self.gate_fn = gate_fn
         self.activation_fn = activation_fn
 
-        def dense(features: int, **options: Any) -> nnx.Linear:
-            return nnx.Linear(
-                features,
-                hidden_features,
-                dtype=dtype,
-                param_dtype=param_dtype,
-                precision=precision,
-                promote_dtype=promote_dtype,
-                rngs=rngs,
-                **options,
-            )
-
         def from_input() -> nnx.Linear:
-            return dense(
+            return self._linear(
                 in_features,
+                hidden_features,
                 use_bias=False,
                 kernel_init=kernel_init,
                 kernel_metadata=kernel_metadata,
+                rngs=rngs,
             )
 
         def from_state(bias: Initializer = bias_init) -> nnx.Linear:
-            return dense(
+            return self._linear(
+                hidden_features,
                 hidden_features,
                 kernel_init=recurrent_kernel_init,
                 bias_init=bias,
                 kernel_metadata=recurrent_kernel_metadata,
                 bias_metadata=bias_metadata,
+                rngs=rngs,
             )
 
         # Flax's names; `if` is a word of the language
@@ -171,7 +197,8 @@ class LSTMCell(GatedCell):
         self.hg, self.ho = from_state(), from_state()
         if max_time is not None:
             times = chrono(max_time)(rngs.params(), (hidden_features,), param_dtype)
-            forget, admit = _bias(self.hf), _bias(self.hi)
+            forget: Any = self.hf.bias
+            admit: Any = self.hi.bias
             forget[...], admit[...] = times, -times
 
     @property
@@ -179,17 +206,8 @@ class LSTMCell(GatedCell):
         """The elementwise part of a step."""
         return _LSTMUpdate(self.gate_fn, self.activation_fn)
 
-    def _weights(self) -> tuple[Array, Array, Array]:
-        def join(parameters) -> Array:
-            return jnp.concatenate([parameter[...] for parameter in parameters], axis=-1)
-
-        from_input = (self.ii, self.if_, self.ig, self.io)
-        from_state = (self.hi, self.hf, self.hg, self.ho)
-        return (
-            join(linear.kernel for linear in from_input),
-            join(map(_bias, from_state)),
-            join(linear.kernel for linear in from_state),
-        )
+    def _layers(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return (self.ii, self.if_, self.ig, self.io), (self.hi, self.hf, self.hg, self.ho)
 
     def initialize_carry(
         self,
@@ -200,11 +218,7 @@ class LSTMCell(GatedCell):
         """A first state, 0 unless `carry_init` draws another, in float32 or wider.
 
         Raises:
-          ValueError: without `rngs`.
+          ValueError: if it is to be drawn and there are no `rngs`.
         """
-        memory, hidden = self._initialize(input_shape, rngs, carry_init, 2)
+        memory, hidden = self._first_parts(input_shape, rngs, carry_init, 2)
         return memory, hidden
-
-
-def _bias(linear: nnx.Linear) -> Any:
-    return linear.bias

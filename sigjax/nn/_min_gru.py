@@ -11,12 +11,13 @@ from jax import Array, lax
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
-from ..functional import sigmoid, soft_switch
+from ..functional import soft_switch
 from ..functional._precision import computed_in
+from ..functional._sigmoid import SIGMOID
 from ..initializers import chrono
-from ._cell import require_features
+from ._cell import Cell, Steps, bias_of
 from ._defaults import LECUN_NORMAL, ZEROS
-from ._recurrence import dot
+from ._recurrence import Resets, affine, aligned
 
 
 class MinGRUGates(NamedTuple):
@@ -36,17 +37,18 @@ def positive_candidate(x: Array) -> Array:
 
     Source: Feng et al. 2024, appendix B.
     """
-    return jnp.where(x >= 0, x + 0.5, sigmoid(x))
+    return jnp.where(x >= 0, x + 0.5, SIGMOID(x))
 
 
-class MinGRU(nnx.RNNCellBase):
+class MinGRU(Cell):
     r"""$h_t = (1 - z_t) \odot h_{t-1} + z_t \odot \tilde h_t$, computed for all $t$ at once.
 
     $z_t = \sigma(W_z x_t + b_z)$ and $\tilde h_t = g(W_h x_t + b_h)$ do not look at the state, so
     a sequence is a parallel scan of depth $\log_2 T$. The complement is $\sigma(-a_z)$ and the
     scan multiplies numbers in (0, 1) only: nothing overflows, and no logarithms are needed.
 
-    In `sigjax.nn.RNN` the sequence is scanned in parallel, in `flax.nnx.RNN` step by step.
+    In `sigjax.nn.RNN` the sequence is scanned in parallel, in `flax.nnx.RNN` step by step. A layer
+    put in place of `dense_i` is called, in the former with all steps at once.
 
     Args:
       in_features: of the inputs.
@@ -56,7 +58,7 @@ class MinGRU(nnx.RNNCellBase):
       activation_fn: $g$; the authors' `positive_candidate` unless given.
       kernel_init, bias_init: initialisers.
       dtype: of the matrix products; gates and state are float32 at least.
-      param_dtype, precision, promote_dtype: as for `GRUCell`.
+      param_dtype, precision, promote_dtype, carry_init, keep_rngs: as for `GRUCell`.
       rngs: for the parameters.
       kernel_metadata, bias_metadata: of each `nnx.Param`.
 
@@ -65,8 +67,8 @@ class MinGRU(nnx.RNNCellBase):
       >>> from flax import nnx
       >>> cell = MinGRU(3, 4, rngs=nnx.Rngs(0))
       >>> h = cell.initialize_carry((2, 3), nnx.Rngs(0))
-      >>> last, outputs, _ = cell.sequence(h, jax.numpy.ones((5, 2, 3)))
-      >>> last.shape, outputs.shape
+      >>> steps = cell.sequence(h, jax.numpy.ones((5, 2, 3)))
+      >>> steps.last.shape, steps.outputs.shape
       ((2, 4), (5, 2, 4))
 
     References:
@@ -87,24 +89,27 @@ class MinGRU(nnx.RNNCellBase):
         param_dtype: Any = jnp.float32,
         precision: Any = None,
         promote_dtype: Callable[..., Any] = dtypes.promote_dtype,
+        carry_init: Initializer | None = None,
+        keep_rngs: bool = False,
         rngs: nnx.Rngs,
         kernel_metadata: Mapping[str, Any] = MappingProxyType({}),
         bias_metadata: Mapping[str, Any] = MappingProxyType({}),
     ):
-        self.in_features = in_features
-        self.hidden_features = hidden_features
-        self.dtype = dtype
-        self.param_dtype = param_dtype
-        self.precision = precision
-        self.promote_dtype = promote_dtype
-        self.activation_fn = activation_fn
-        self.dense_i = nnx.Linear(  # gate and candidate
+        self._configure(
             in_features,
-            2 * hidden_features,
+            hidden_features,
             dtype=dtype,
             param_dtype=param_dtype,
             precision=precision,
             promote_dtype=promote_dtype,
+            carry_init=carry_init,
+            keep_rngs=keep_rngs,
+            rngs=rngs,
+        )
+        self.activation_fn = activation_fn
+        self.dense_i = self._linear(  # gate and candidate
+            in_features,
+            2 * hidden_features,
             kernel_init=kernel_init,
             bias_init=bias_init,
             kernel_metadata=kernel_metadata,
@@ -118,14 +123,17 @@ class MinGRU(nnx.RNNCellBase):
 
     def _project(self, inputs: ArrayLike) -> tuple[Array, Array, Any]:
         """Pre-activation of the gate, candidate, and the dtype of the outputs."""
-        kernel = self.dense_i.kernel[...]
-        require_features("MinGRU", inputs, kernel.shape[0])
-        x, kernel = self.promote_dtype((inputs, kernel), dtype=self.dtype)
-        state = computed_in(x.dtype)
-        bias: Any = self.dense_i.bias
-        gate, candidate = jnp.split(
-            dot(x, kernel, self.precision, state) + bias[...].astype(state), 2, axis=-1
-        )
+        layer: Any = self.dense_i
+        inputs = jnp.asarray(inputs)
+        self.check_features(type(self).__name__, inputs)
+        if self._is_plain(layer):
+            x, (kernel,) = self._promoted(inputs, [layer.kernel[...]])
+            state = computed_in(x.dtype)
+            projected = affine(x, kernel, bias_of(layer, state), self.precision, state)
+        else:
+            x, _ = self._promoted(inputs, [])
+            projected = layer(inputs).astype(computed_in(x.dtype))
+        gate, candidate = jnp.split(projected, 2, axis=-1)
         return gate, self.activation_fn(candidate), x.dtype
 
     def __call__(  # type: ignore[override]
@@ -135,24 +143,44 @@ class MinGRU(nnx.RNNCellBase):
         gate, candidate, dtype = self._project(inputs)
         new = soft_switch(gate, candidate, carry.astype(gate.dtype))
         result = new.astype(carry.dtype), new.astype(dtype)
-        return (*result, MinGRUGates(sigmoid(gate), candidate)) if return_gates else result
+        return (*result, MinGRUGates(SIGMOID(gate), candidate)) if return_gates else result
+
+    def _layers(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return (self.dense_i,), ()
+
+    def runs_at_once(self) -> bool:
+        """Always: its gates do not look at the state."""
+        return True
 
     def sequence(
-        self, carry: Array, inputs: ArrayLike, *, return_gates: bool = False, unroll: int = 1
-    ) -> tuple[Array, Array, MinGRUGates | None]:
+        self,
+        carry: Array,
+        inputs: ArrayLike,
+        *,
+        resets: Resets | None = None,
+        return_states: bool = False,
+        return_gates: bool = False,
+        unroll: int = 1,
+    ) -> Steps:
         """All steps of `inputs`, `[time, ..., in_features]`; `unroll` has nothing to unroll."""
         gate, candidate, dtype = self._project(inputs)
-        first = carry.astype(gate.dtype)
-        kept, taken = sigmoid(-gate), sigmoid(gate) * candidate
+        kept, taken = SIGMOID(-gate), SIGMOID(gate) * candidate
+        if resets is not None:
+            at = aligned(resets.at, kept)
+            taken = jnp.where(at, kept * resets.state.astype(kept.dtype) + taken, taken)
+            kept = jnp.where(at, 0, kept)
 
         def after(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
             return first[0] * second[0], second[0] * first[1] + second[1]
 
         kept, taken = lax.associative_scan(after, (kept, taken))
-        states = kept * first + taken
-        last = states[-1] if len(states) else first
-        gates = MinGRUGates(sigmoid(gate), candidate) if return_gates else None
-        return last, states.astype(dtype), gates
+        states = kept * carry.astype(kept.dtype) + taken
+        return Steps(
+            states[-1],
+            states.astype(dtype),
+            states if return_states else None,
+            MinGRUGates(SIGMOID(gate), candidate) if return_gates else None,
+        )
 
     def initialize_carry(
         self,
@@ -160,21 +188,9 @@ class MinGRU(nnx.RNNCellBase):
         rngs: nnx.Rngs | nnx.RngStream | None = None,
         carry_init: Initializer | None = None,
     ) -> Array:
-        """A first state, 0 unless `carry_init` draws another, in float32 or wider."""
-        shape = (*input_shape[:-1], self.hidden_features)
-        computed = self.param_dtype if self.dtype is None else self.dtype
-        dtype = computed_in(computed)
-        if carry_init is None:
-            return jnp.zeros(shape, dtype)
-        stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
-        if stream is None:
-            raise ValueError(
-                "sigjax.nn.MinGRU.initialize_carry: argument 'rngs' must be an nnx.Rngs or "
-                "RngStream where 'carry_init' is given, got None"
-            )
-        return carry_init(stream(), shape, dtype)
+        """A first state, 0 unless `carry_init` draws another, in float32 or wider.
 
-    @property
-    def num_feature_axes(self) -> int:
-        """Of the inputs: one."""
-        return 1
+        Raises:
+          ValueError: if it is to be drawn and there are no `rngs`.
+        """
+        return self._first_parts(input_shape, rngs, carry_init, 1)[0]

@@ -1,155 +1,289 @@
-"""A gated recurrence over a whole sequence, with its own reverse pass.
+"""A gated recurrence over a whole sequence, whose derivative is made for the reverse pass.
 
 Left to itself, automatic differentiation adds each step's share to the gradient of the weights
 inside the loop: as many small matrix products as there are steps, each reading and writing all of
-it. Here the loop only carries the gradient of the state backwards; the gradient of the weights is
-one product over all steps after it.
+it. Here the tangents of inputs and weights enter the pre-activations of all steps at once, in one
+product before the loop, and the loop carries the tangent of the state alone. That is an ordinary
+linear program: run, it is forward mode; transposed by JAX, it is a loop that carries the gradient
+of the state backwards, and one product over all steps after it. So every mode and order of
+differentiation, every batching and every mesh has the same rule.
 
-The input is projected inside the loop, not before it: for the sizes of a CPU's cache that was
-faster than writing the projections of all steps to memory and reading them again.
+In the primal the input is projected inside the loop, not before it: for the sizes of a CPU's cache
+that is faster than writing the projections of all steps to memory and reading them again.
 """
 
 import functools
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
+
+from ._products import Precision, dot, turned, turned_tangent, wide_dot
 
 Carry = Any  # the state: one array, or a tuple of them
 Gates = Any  # a named tuple of arrays
+Preactivations = tuple[Array, ...]
 
 
 @runtime_checkable
 class Update(Protocol):
     """The elementwise part of a gated cell, hashable."""
 
-    def combine(self, projected: Array, recurrent: Array) -> tuple[Array, ...]:
+    def combine(self, projected: Array, recurrent: Array) -> Preactivations:
         """Adds what comes from the input and from the state: the pre-activations."""
         ...
 
-    def spread(self, cotangents: tuple[Array, ...]) -> tuple[Array, Array]:
-        """The transpose of `combine`; one array twice where both are the same."""
+    def from_state(self, recurrent: Array) -> tuple[Array | None, ...]:
+        """The same where nothing comes from the input; None where nothing comes from the state."""
         ...
 
-    def __call__(self, preactivations: tuple[Array, ...], carry: Carry) -> tuple[Carry, Gates]:
+    def __call__(self, preactivations: Preactivations, carry: Carry) -> tuple[Carry, Gates]:
         """One step of the state, and the gates that made it."""
+        ...
+
+    def slopes(self, preactivations: Preactivations, carry: Carry) -> Any:
+        """Arrays that `tangent` multiplies by, of the shapes of their arguments."""
+        ...
+
+    def tangent(
+        self, slopes: Any, dpreactivations: tuple[Array | None, ...], dcarry: Carry | None
+    ) -> Carry:
+        """The tangent of the next state; None stands for a tangent of zero."""
         ...
 
     def hidden(self, carry: Carry) -> Array:
         """The part of the state that is multiplied by the recurrent kernel and put out."""
         ...
 
-    def add_to_hidden(self, carry: Carry, change: Array) -> Carry:
-        """The state with something added to its hidden part."""
-        ...
+
+class Weights(NamedTuple):
+    """Of a gated cell, the gates side by side or along an axis of their own.
+
+    Attributes:
+      input_kernel: `[in_features, ...]`, in the dtype of the products.
+      input_bias: `[...]`, in the dtype of the state, or None.
+      recurrent_kernel, recurrent_bias: the same for the hidden part of the state.
+    """
+
+    input_kernel: Array
+    input_bias: Array | None
+    recurrent_kernel: Array
+    recurrent_bias: Array | None
 
 
-def dot(x: Array, kernel: Array, precision: Any, wide: Any) -> Array:
-    """A product in the kernel's dtype, summed in the wide one."""
-    product = functools.partial(jnp.dot, precision=precision, preferred_element_type=wide)
-    x = x.astype(kernel.dtype)
-    if kernel.dtype == wide:
-        return product(x, kernel)
-    # A CPU has no 16-bit products and widens both factors at every step. Widened before, they
-    # give the same numbers, since products of 16-bit numbers are exact in float32, and sooner.
-    return lax.platform_dependent(
-        x, kernel, cpu=lambda *factors: product(*(f.astype(wide) for f in factors)), default=product
-    )
+class Resets(NamedTuple):
+    """Where a recurrence starts anew.
+
+    Attributes:
+      at: bool, `[time, ...]`: whether the state is replaced before the step.
+      state: what it is replaced by.
+    """
+
+    at: Array
+    state: Carry
 
 
-def advance(update, precision, x, weights, carry):
-    """One step: pre-activations, state and gates. The bias is of the dtype of the state."""
-    input_kernel, bias, recurrent_kernel = weights
-    projected = dot(x, input_kernel, precision, bias.dtype) + bias
-    recurrent = dot(update.hidden(carry), recurrent_kernel, precision, bias.dtype)
+class Options(NamedTuple):
+    """What is static about a recurrence.
+
+    Attributes:
+      whole: whether the whole state of every step is returned, not only its hidden part.
+      preactivations: whether those of every step are returned.
+      precision, unroll: of the products and of the loops.
+    """
+
+    whole: bool
+    preactivations: bool
+    precision: Precision
+    unroll: int
+
+
+class Trajectory(NamedTuple):
+    """What a recurrence returns.
+
+    Attributes:
+      last: the last state.
+      states: the states after every step, `[time, ...]` each part, or their hidden part.
+      preactivations: of every step, or None.
+    """
+
+    last: Carry
+    states: Carry
+    preactivations: Preactivations | None
+
+
+def advance(
+    update: Update, precision: Precision, weights: Weights, carry: Carry, x: Array
+) -> tuple[Preactivations, Carry, Gates]:
+    """One step: pre-activations, state and gates, all in the dtype of the state."""
+    hidden = update.hidden(carry)
+    wide = hidden.dtype
+    projected = affine(x, weights.input_kernel, weights.input_bias, precision, wide)
+    recurrent = affine(hidden, weights.recurrent_kernel, weights.recurrent_bias, precision, wide)
     preactivations = update.combine(projected, recurrent)
     return preactivations, *update(preactivations, carry)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def recurrence(update, with_gates, precision, unroll, x, weights, carry):
-    """Runs a cell over a sequence.
+def affine(x: Array, kernel: Array, bias: Array | None, precision: Precision, wide: Any) -> Array:
+    """A product in the dtype of the kernel, summed and biased in the wide one."""
+    product = dot(x, kernel, precision, wide)
+    return product if bias is None else product + bias
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _recurrence(
+    update: Update,
+    options: Options,
+    weights: Weights,
+    first: Carry,
+    x: Array,
+    resets: Resets | None,
+) -> Trajectory:
+    """Runs a cell over a sequence of at least one step.
 
     Args:
       update: the cell's elementwise part.
-      with_gates: whether to keep the gates of every step.
-      precision, unroll: of the products and of the scan.
-      x: inputs, `[time, batch, features]`.
-      weights: input kernel, bias and recurrent kernel.
-      carry: the first state.
+      options: what to return, and how to compute it.
+      weights: of the cell.
+      first: the state before the first step, `[..., hidden]` each part, in a wide dtype.
+      x: inputs, `[time, ..., in_features]`.
+      resets: where the state starts anew, if anywhere.
 
     Returns:
-      The last state, the hidden part of every state, and the gates, or None, of every step.
+      The states and pre-activations that were asked for.
     """
 
-    def step(carry, x):
-        _, carry, gates = advance(update, precision, x, weights, carry)
-        return carry, (update.hidden(carry), gates if with_gates else None)
+    def step(carry: Carry, given: tuple[Array, Array | None]) -> tuple[Carry, Any]:
+        x, reset = given
+        carry = anew(reset, resets, carry)
+        preactivations, carry, _ = advance(update, options.precision, weights, carry, x)
+        states = carry if options.whole else update.hidden(carry)
+        return carry, (states, preactivations if options.preactivations else None)
 
-    last, (hidden, gates) = lax.scan(step, carry, x, unroll=unroll)
-    return last, hidden, gates
-
-
-def _forward(update, with_gates, precision, unroll, x, weights, carry):
-    def step(carry, x):
-        preactivations, carry, gates = advance(update, precision, x, weights, carry)
-        return carry, (preactivations, carry, gates if with_gates else None)
-
-    last, (preactivations, carries, gates) = lax.scan(step, carry, x, unroll=unroll)
-    result = last, update.hidden(carries), gates
-    return result, (x, weights, carry, preactivations, carries)
+    last, steps = lax.scan(step, first, (x, marks(resets)), unroll=options.unroll)
+    return Trajectory(last, *steps)
 
 
-def _backward(update, with_gates, precision, unroll, residuals, cotangents):
-    x, weights, carry, preactivations, carries = residuals
-    input_kernel, _, recurrent_kernel = weights
-    before = jax.tree.map(lambda c, cs: jnp.concatenate([c[None], cs[:-1]]), carry, carries)
-    of_last, of_hidden, of_gates = cotangents
-
-    def step(of_carry, given):
-        preactivations, carry, of_hidden, of_gates = given
-        of_carry = update.add_to_hidden(of_carry, of_hidden)
-        if with_gates:
-            _, pull = jax.vjp(update, preactivations, carry)
-            of_preactivations, of_carry = pull((of_carry, of_gates))
-        else:
-            _, pull = jax.vjp(lambda *given: update(*given)[0], preactivations, carry)
-            of_preactivations, of_carry = pull(of_carry)
-        projected, recurrent = update.spread(of_preactivations)
-        change = _dot_of_cotangent(recurrent, recurrent_kernel.T, precision)
-        of_carry = update.add_to_hidden(of_carry, change)
-        return of_carry, (projected, None if recurrent is projected else recurrent)
-
-    of_carry, (projected, recurrent) = lax.scan(
-        step, of_last, (preactivations, before, of_hidden, of_gates), reverse=True, unroll=unroll
+@functools.partial(_recurrence.defjvp, symbolic_zeros=True)
+def _tangent(
+    update: Update, options: Options, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Trajectory, Trajectory]:
+    weights, first, x, resets = primals
+    dweights, dfirst, dx, dresets = tangents
+    last, states, preactivations = _recurrence(
+        update, options._replace(whole=True, preactivations=True), weights, first, x, resets
     )
-    recurrent = projected if recurrent is None else recurrent
-    of_x = _dot_of_cotangent(projected, input_kernel.T, precision).astype(x.dtype)
-    of_weights = (
-        _of_kernel(x, projected, input_kernel, precision),
-        jnp.sum(projected, axis=(0, 1)),
-        _of_kernel(update.hidden(before), recurrent, recurrent_kernel, precision),
+    assert preactivations is not None
+    before = states_before(first, states, resets)
+    hidden = update.hidden(before)
+    tangent = functools.partial(_tangent_of_affine, options.precision, hidden.dtype)
+    projected = tangent(x, weights.input_kernel, dx, dweights.input_kernel, dweights.input_bias)
+    recurrent = tangent(
+        hidden,
+        weights.recurrent_kernel,
+        None,
+        dweights.recurrent_kernel,
+        dweights.recurrent_bias,
     )
-    return of_x, of_weights, of_carry
+    # Elementwise, so those of all steps are computed at once; the loop only multiplies by them.
+    slopes = update.slopes(preactivations, before)
+    outside = update.combine(projected, recurrent)
+    inflow = update.tangent(slopes, outside, None)
+    kernel = turned(weights.recurrent_kernel.astype(hidden.dtype))
+    if resets is not None:
+        dresets = Resets(resets.at, _instantiated(resets.state, dresets.state))
+
+    def step(dcarry: Carry, given: Any) -> tuple[Carry, Any]:
+        inflow, outside, slopes, reset = given
+        dcarry = anew(reset, dresets, dcarry)
+        inside = update.from_state(wide_dot(update.hidden(dcarry), kernel, options.precision))
+        dcarry = jax.tree.map(jnp.add, inflow, update.tangent(slopes, inside, dcarry))
+        dstates = dcarry if options.whole else update.hidden(dcarry)
+        dpreactivations = None
+        if options.preactivations:
+            dpreactivations = tuple(
+                there if here is None else there + here
+                for there, here in zip(outside, inside, strict=True)
+            )
+        return dcarry, (dstates, dpreactivations)
+
+    steps = inflow, outside if options.preactivations else None, slopes, marks(resets)
+    dlast, dsteps = lax.scan(step, _instantiated(first, dfirst), steps, unroll=options.unroll)
+    found = Trajectory(
+        last,
+        states if options.whole else update.hidden(states),
+        preactivations if options.preactivations else None,
+    )
+    return found, Trajectory(dlast, *dsteps)
 
 
-recurrence.defvjp(_forward, _backward)
+def _tangent_of_affine(
+    precision: Precision, wide: Any, x: Array, kernel: Array, dx: Any, dkernel: Any, dbias: Any
+) -> Array:
+    """The tangent of `affine` at every step, in the wide dtype; symbolic zeros make no product.
+
+    Tangents are not rounded to 16 bit: transposed, a factor that is rounded would be a gradient
+    rounded after its sum, and one that underflows in float16.
+    """
+    dx, dkernel, dbias = (None if isinstance(t, SymbolicZero) else t for t in (dx, dkernel, dbias))
+    terms = []
+    if dx is not None:
+        terms.append(wide_dot(dx.astype(wide), turned(kernel.astype(wide)), precision))
+    if dkernel is not None:
+        terms.append(wide_dot(x.astype(wide), turned_tangent(dkernel.astype(wide)), precision))
+    if dbias is not None:
+        terms.append(jnp.broadcast_to(dbias, (*x.shape[:-1], *dbias.shape)))
+    if not terms:
+        return jnp.zeros((*x.shape[:-1], *kernel.shape[1:]), wide)
+    return sum(terms[1:], terms[0])
 
 
-def _factor(kernel: Array, wide: Any) -> Any:
-    # A gradient may be far below float16's smallest number.
-    return wide if kernel.dtype == jnp.float16 else kernel.dtype
+def partials(function: Callable[..., Array], *arguments: Any) -> Any:
+    """The partial derivatives of an elementwise function by each of its arguments."""
+    value, pull = jax.vjp(function, *arguments)
+    return pull(jnp.ones_like(value))
 
 
-def _dot_of_cotangent(cotangent: Array, kernel: Array, precision: Any) -> Array:
-    return dot(
-        cotangent, kernel.astype(_factor(kernel, cotangent.dtype)), precision, cotangent.dtype
+def weighted(slopes: Sequence[Array], tangents: Sequence[Array | None]) -> Array:
+    """The sum of their products; None stands for a tangent of zero, and one is none."""
+    first, *others = (s * t for s, t in zip(slopes, tangents, strict=True) if t is not None)
+    return sum(others, first)
+
+
+def states_before(first: Carry, states: Carry, resets: Resets | None) -> Carry:
+    """The state that each step began with, from the whole states after them."""
+    before = jax.tree.map(
+        lambda first, states: jnp.concatenate([first[None], states[:-1]]), first, states
+    )
+    return anew(marks(resets), resets, before)
+
+
+def marks(resets: Resets | None) -> Array | None:
+    return None if resets is None else resets.at
+
+
+def anew(reset: Array | None, resets: Resets | None, carry: Carry) -> Carry:
+    """The state before a step, or before all of them: another one where it is reset."""
+    if reset is None or resets is None:
+        return carry
+    return jax.tree.map(
+        lambda state, part: jnp.where(aligned(reset, part), state, part), resets.state, carry
     )
 
 
-def _of_kernel(x: Array, cotangent: Array, kernel: Array, precision: Any) -> Array:
-    """One product over all steps and examples."""
-    dtype = _factor(kernel, cotangent.dtype)
-    rows, columns = (array.reshape(-1, array.shape[-1]).astype(dtype) for array in (x, cotangent))
-    return dot(rows.T, columns, precision, cotangent.dtype).astype(kernel.dtype)
+def aligned(mark: Array, like: Array) -> Array:
+    """`mark` with as many axes as `like`, the further ones last."""
+    return mark.reshape(mark.shape + (1,) * (like.ndim - mark.ndim))
+
+
+def _instantiated(primals: Any, tangents: Any) -> Any:
+    return jax.tree.map(
+        lambda p, t: jnp.zeros_like(p) if isinstance(t, SymbolicZero) else t, primals, tangents
+    )
+
+
+# Compiled as a whole, so that outside `jit` it is compiled once, not at every call.
+recurrence = jax.jit(_recurrence, static_argnums=(0, 1))

@@ -70,11 +70,23 @@ def test_outputs_and_gradients_of_torch(name):
 
     cell = CELLS[name][0](IN, HIDDEN, rngs=nnx.Rngs(0))
     peer = {"GRUCell": torch.nn.GRU, "LSTMCell": torch.nn.LSTM}[name](IN, HIDDEN, batch_first=True)
-    input_kernel, bias, recurrent_kernel = map(np.asarray, cell._weights())
+    weights = nnx.to_pure_dict(nnx.state(cell, nnx.Param))
+    if name == "LSTMCell":  # a layer a gate
+        weights = {
+            layer: {
+                part: np.concatenate([weights[gate][part] for gate in gates], -1)
+                for part in weights[gates[0]]
+            }
+            for layer, gates in (
+                ("dense_i", ("ii", "if_", "ig", "io")),
+                ("dense_h", ("hi", "hf", "hg", "ho")),
+            )
+        }
+    biases = [layer["bias"] for layer in weights.values() if "bias" in layer]
     with torch.no_grad():  # both order the gates alike: r z n, and i f g o
-        peer.weight_ih_l0.copy_(torch.tensor(input_kernel.T))
-        peer.weight_hh_l0.copy_(torch.tensor(recurrent_kernel.T))
-        peer.bias_ih_l0.copy_(torch.tensor(bias))
+        peer.weight_ih_l0.copy_(torch.tensor(np.asarray(weights["dense_i"]["kernel"]).T))
+        peer.weight_hh_l0.copy_(torch.tensor(np.asarray(weights["dense_h"]["kernel"]).T))
+        peer.bias_ih_l0.copy_(torch.tensor(np.asarray(biases[0])))
         peer.bias_hh_l0.zero_()
     x = torch.tensor(np.asarray(X), requires_grad=True)
     outputs, _ = peer(x)
@@ -272,10 +284,11 @@ def test_refusals(name):
         CASES[name](IN, HIDDEN, max_time=1.0, rngs=nnx.Rngs(0))
 
 
-def test_no_rngs_no_carry():
+def test_no_rngs_no_random_state():
     cell = snn.GRUCell(IN, HIDDEN, rngs=nnx.Rngs(0))
+    assert not jnp.any(cell.initialize_carry((BATCH, IN)))
     with pytest.raises(ValueError, match="'rngs' must be"):
-        cell.initialize_carry((BATCH, IN))
+        cell.initialize_carry((BATCH, IN), carry_init=jax.nn.initializers.normal())
 
 
 def test_one_forget_bias_only():
