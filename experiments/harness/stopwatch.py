@@ -106,6 +106,40 @@ def _pipelined(run: Contestant, calls: int) -> dict[str, float]:
     }
 
 
+class Preparation(NamedTuple):
+    """Median seconds before a program can run, of each contestant."""
+
+    trace: dict[str, float]
+    compile: dict[str, float]
+
+
+def preparation(programs: Mapping[str, Callable[[], Call]], rounds: int, seed: int) -> Preparation:
+    """Times how long programs take to trace and lower, and to compile, in an order drawn anew.
+
+    JAX's caches are cleared before each, for a new process has none; so is all that was
+    compiled before.
+    """
+    generator = random.Random(seed)
+    traced: dict[str, list[float]] = {name: [] for name in programs}
+    compiled: dict[str, list[float]] = {name: [] for name in programs}
+    with compiling_anew():
+        for _ in range(rounds):
+            for name in generator.sample(list(programs), len(programs)):
+                jax.clear_caches()
+                begun = time.perf_counter()
+                call = programs[name]()
+                lowered = time.perf_counter()
+                call.lowered.compile()
+                traced[name].append(lowered - begun)
+                compiled[name].append(time.perf_counter() - lowered)
+    return Preparation(
+        *(
+            {name: statistics.median(times[name]) for name in programs}
+            for times in (traced, compiled)
+        )
+    )
+
+
 @contextlib.contextmanager
 def compiling_anew() -> Iterator[None]:
     """Leaves the cache of compiled programs on disk alone, so that compilation can be timed."""

@@ -1,9 +1,7 @@
 """What a function costs besides its arithmetic: called outside `jit`, traced, compiled."""
 
 import functools
-import random
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +14,7 @@ from flax import nnx
 from jax import Array
 
 import sigjax
-from experiments.harness.stopwatch import Call, compiling_anew, contestants, race
+from experiments.harness.stopwatch import Call, contestants, preparation, race
 from experiments.numerics.subjects import JAX_PEERS
 
 Function = Callable[..., Array]
@@ -94,24 +92,11 @@ def _both(name: str) -> zip:
 
 
 def _prepared(programs: Mapping[str, Callable[[], Call]], rounds: int, seed: int) -> xr.Dataset:
-    """JAX's caches are cleared before each: a new process has none."""
-    generator = random.Random(seed)
-    traced: dict[str, list[float]] = {library: [] for library in programs}
-    compiled: dict[str, list[float]] = {library: [] for library in programs}
-    with compiling_anew():
-        for _ in range(rounds):
-            for library in generator.sample(list(programs), len(programs)):
-                jax.clear_caches()
-                begun = time.perf_counter()
-                call = programs[library]()
-                lowered = time.perf_counter()
-                call.lowered.compile()
-                traced[library].append(lowered - begun)
-                compiled[library].append(time.perf_counter() - lowered)
+    taken = preparation(programs, rounds, seed)
     return xr.Dataset(
         {
-            "trace_seconds": ("library", [statistics.median(traced[lib]) for lib in programs]),
-            "compile_seconds": ("library", [statistics.median(compiled[lib]) for lib in programs]),
+            "trace_seconds": ("library", list(taken.trace.values())),
+            "compile_seconds": ("library", list(taken.compile.values())),
         },
         coords={"library": list(programs)},
     )

@@ -40,7 +40,14 @@ TINY = {
     pairwise_memory: {"pairs": (64, 16_384), "largest_run": 64, "chunks": (16,), "rounds": 1},
     prior_init: {"steps": 4, "seeds": 1, "batch": 16},
     soft_switch: {"steps": 5, "seeds": 2, "examples": 16},
-    speed_gates: {"length": 2, "batch": 2, "inputs": 3, "hidden": 4, "rounds": 1},
+    speed_gates: {
+        "length": 2,
+        "batch": 2,
+        "inputs": 3,
+        "hidden": 4,
+        "rounds": 1,
+        "rounds_of_preparation": 1,
+    },
     squeeze_excite: {"features": 4, "reductions": (4,), "steps": 2, "batch": 4},
 }
 ALL = (*TINY, gates_low_precision, recurrent_gates)
