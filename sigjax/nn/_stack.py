@@ -1,10 +1,18 @@
-"""Equal layers, one after the other, as one scan over their stacked variables."""
+"""Equal layers, one after the other, whose variables are stacked."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
+
+# Outside `jit` each call of a scan compiles it: that takes 65 ms, and 250 ms with its gradient.
+# A layer takes 0.4 ms by itself, and 4 ms with its gradient (2 CPU cores, 32 units).
+_FEW = 64
+
+Step = Callable[[Array, Any], tuple[Array, Any]]
 
 
 def through(stack: Any, hidden: Array) -> Array:
@@ -24,11 +32,11 @@ def through(stack: Any, hidden: Array) -> Array:
       ValueError: if the variables are not of equally many layers.
     """
     graph, state = nnx.split(stack)
-    _require_one_length(state)
+    length = _length(state)
 
     def step(hidden: Array, state: Any) -> tuple[Array, Any]:
         layer: Any = nnx.merge(graph, state, copy=True)
-        before = _values(layer)
+        before = {path: variable.get_value() for path, variable in nnx.to_flat_state(state)}
         hidden = layer(hidden)
         written = [
             (path, variable)
@@ -37,30 +45,48 @@ def through(stack: Any, hidden: Array) -> Array:
         ]
         return hidden, nnx.from_flat_state(written)
 
-    # The layers may compute in a wider dtype than what comes before them.
-    result = jax.eval_shape(
-        lambda hidden, state: step(hidden, jax.tree.map(lambda leaf: leaf[0], state))[0],
-        hidden,
-        state,
-    )
-    hidden, written = lax.scan(step, hidden.astype(result.dtype), state)
+    run = _called if length <= _FEW and not _is_staged() else _scanned
+    hidden, written = run(step, hidden, state)
     if written:
         nnx.update(stack, written)
     return hidden
 
 
-def _values(layer: Any) -> dict[Any, Any]:
-    return {path: variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(layer))}
+def _called(step: Step, hidden: Array, state: Any) -> tuple[Array, Any]:
+    leaves, tree = jax.tree.flatten(state)
+    written = []
+    for of_layer in zip(*map(jnp.unstack, leaves), strict=True):
+        hidden, by_layer = step(hidden, jax.tree.unflatten(tree, of_layer))
+        written.append(by_layer)
+    return hidden, jax.tree.map(lambda *leaves: jnp.stack(leaves), *written)
 
 
-def _require_one_length(state: Any) -> None:
+def _scanned(step: Step, hidden: Array, state: Any) -> tuple[Array, Any]:
+    # The layers may compute in a wider dtype than what comes before them.
+    result, _ = jax.eval_shape(
+        lambda hidden, state: step(hidden, jax.tree.map(lambda leaf: leaf[0], state)),
+        hidden,
+        state,
+    )
+    return lax.scan(step, hidden.astype(result.dtype), state)
+
+
+def _is_staged() -> bool:
+    """Whether what is called now becomes part of a program, as under `jit`."""
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
+
+
+def _length(state: Any) -> int:
     shapes = {
         ".".join(map(str, path)): leaf.shape
         for path, variable in nnx.to_flat_state(state)
         for leaf in jax.tree.leaves(variable)
     }
-    if len({shape[:1] for shape in shapes.values()}) > 1:
+    lengths = {shape[:1] for shape in shapes.values()}
+    if len(lengths) > 1:
         raise ValueError(
             "sigjax.nn.MLP: every variable of 'stack' must have the layers along its first axis, "
             f"as flax.nnx.vmap makes them, got {shapes}"
         )
+    ((length,),) = lengths
+    return length
