@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxprs_in_params
+from jax.extend.core import (
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    jaxprs_in_params,
+    unsafe_am_i_under_a_jit_DO_NOT_USE,
+)
 
 JIT = ("jit", "pjit")
 CHECKPOINT = ("remat2", "checkpoint")
@@ -46,6 +53,12 @@ def equations(jaxpr: Any) -> Iterator[JaxprEqn]:
         yield eqn
         for body in jaxprs_in_params(eqn.params):
             yield from equations(body)
+
+
+def is_staged() -> bool:
+    """Whether a program is being traced, by `jit` or a loop, and not only derivatives taken."""
+    # JAX warns of this function by its name, for users: it sees no trace that is yet to come.
+    return unsafe_am_i_under_a_jit_DO_NOT_USE()
 
 
 def is_literal(atom: Any) -> bool:

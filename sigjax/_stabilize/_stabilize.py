@@ -1,14 +1,14 @@
 """The transformation that users call."""
 
 import functools
-import sys
+import types
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import jax
-from jax.extend.core import jaxpr_as_fun
-
-from ._rewrite import Rewriter
+from ._program import Mixed
+from ._programs import Programs, plainly
+from ._state import call_with_state, has_graphs, is_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +33,11 @@ def stabilize(fn: F) -> F:
     effects. Values are right to 3 ulp, so where JAX's were they stay; where they had lost their
     digits (`log(1 - sigmoid(20.))` was infinite) they are there.
 
+    The parts of a form may be reshaped, transposed, indexed, broadcast, concatenated, chosen
+    among by `where`, cast to another float format, or computed in another compiled function: a
+    hand-written `-log(where(y, p, 1 - p[..., 0]))` is found. A clip of p, or a small number added
+    to it, changes values by design: such a logarithm stays, and a warning names it.
+
     Derivatives of every order are sigjax's if they are taken outside: `jax.grad(stabilize(f))`.
     `stabilize(jax.grad(f))` has them to first order.
 
@@ -43,15 +48,27 @@ def stabilize(fn: F) -> F:
         or a method of one, are kept in their state as by `nnx.jit`.
 
     Returns:
-      A function with the signature of `fn`. It traces `fn` at every call; wrap it in `jax.jit`
-      to do so once.
+      A function with the signature of `fn`. Within `jit` and other transformations that trace,
+      `fn` is traced and rewritten where it stands. Elsewhere it is compiled, as by `jax.jit`, and
+      the program is kept by what `jit` goes by (structure, shapes, dtypes, weak types, shardings,
+      mesh, settings), by the values of arguments that are no arrays, and for as long as all that
+      `fn` can reach is what it was: code and defaults of functions, cells and globals, contents
+      of lists, dicts, tuples and NumPy arrays, classes of modules. They are compared at every
+      call. A change of any is seen in the next call.
+      `fn` is traced at every call, as long as that takes, if it reaches what could change unseen:
+      an instance of a class (a configuration, a Linen module, an NNX module that is not an
+      argument), NumPy's random numbers, an iterator, a NumPy array of more than 1 MiB; or if it
+      has effects on Python, such as `print` or appending to a list. `jax.jit(stabilize(fn))` does
+      without: it traces once, and takes what `fn` reaches for constant. JAX, NumPy, Flax, Optax
+      and the standard library's mathematics are taken not to change.
 
     Raises:
       TypeError: if `fn` is not callable.
 
     Warns:
-      StabilizeWarning: names what holds such a form and could not be entered, such as a Pallas
-        kernel.
+      StabilizeWarning: names the line with a form that stays as it is: a logarithm of a sigmoid
+        behind a clip or an offset, or out of a loop or custom derivative; a form in what cannot
+        be entered, such as a Pallas kernel. It is given when the function is traced.
 
     Example:
       >>> import jax, sigjax
@@ -63,65 +80,39 @@ def stabilize(fn: F) -> F:
     """
     if not callable(fn):
         raise TypeError(f"stabilize: fn must be a function, got {type(fn).__name__}: {fn!r}")
-    owner = fn if _is_graph(fn) else getattr(fn, "__self__", None)
+    owner = fn if is_graph(fn) else getattr(fn, "__self__", None)
+    if is_graph(owner):
+        function = type(owner).__call__ if fn is owner else cast(Any, fn).__func__
+        return cast(F, functools.wraps(fn)(functools.partial(_stabilized(function), owner)))
+    return _stabilized(fn)
+
+
+# Programs outlive the function that `stabilize` returned, and go with the one that it was given.
+_KNOWN: weakref.WeakKeyDictionary[types.FunctionType, Programs] = weakref.WeakKeyDictionary()
+
+
+def _stabilized(fn: F) -> F:
+    if isinstance(fn, types.FunctionType):
+        programs = _KNOWN.setdefault(fn, Programs(fn))
+    else:
+        programs = Programs(fn)
+    of_arrays, find = programs.quick.of_arrays, programs.quick.find
 
     @functools.wraps(fn)
     def stabilized(*args: Any, **kwargs: Any) -> Any:
-        if not _is_graph(owner):
-            return _call(fn, args, kwargs)
-        function = type(owner).__call__ if fn is owner else cast(Any, fn).__func__
-        return _call(function, (owner, *args), kwargs)
+        if not kwargs:
+            program = of_arrays.get(tuple(map(type, args)))
+            if program is not None and program.unchanged(fn):
+                result = program.compiled(*args)
+                return result if type(result) is not Mixed else result.whole()
+        found = find(args, kwargs)
+        if found is not None:
+            program, arrays = found
+            if program.unchanged(fn):
+                result = program.compiled(*arrays)
+                return result if type(result) is not Mixed else result.whole()
+        if has_graphs(args, kwargs):
+            return call_with_state(programs, args, kwargs)
+        return programs.call(plainly, args, kwargs)
 
     return cast(F, stabilized)
-
-
-def _call(fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=_is_graph)
-    graphs = tuple(leaf for leaf in leaves if _is_graph(leaf))
-    if not graphs:
-        return _run(fn, args, kwargs)
-
-    # A function of NNX objects is run as a pure one of their state, which then is brought back.
-    from flax import nnx
-
-    structure, state = nnx.split(graphs)
-    others = [None if _is_graph(leaf) else leaf for leaf in leaves]
-
-    def pure(state: Any, others: list[Any]) -> Any:
-        copies = nnx.merge(structure, state, copy=True)
-        remaining = iter(copies)
-        given = [
-            next(remaining) if _is_graph(leaf) else other
-            for leaf, other in zip(leaves, others, strict=True)
-        ]
-        args, kwargs = jax.tree.unflatten(tree, given)
-        return fn(*args, **kwargs), nnx.state(copies)
-
-    result, new_state = _run(pure, (state, others), {})
-    nnx.update(graphs, new_state)
-    return result
-
-
-def _is_graph(thing: Any) -> bool:
-    """Whether it is an NNX object, which has state; without importing Flax to find out."""
-    nnx = sys.modules.get("flax.nnx")
-    return nnx is not None and isinstance(thing, nnx.Module | nnx.Rngs | nnx.Optimizer)
-
-
-def _run(fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    leaves, tree = jax.tree.flatten((args, kwargs))
-    arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-    output: dict[str, Any] = {}
-
-    def on_arrays(*arrays: jax.Array) -> list[jax.Array]:
-        remaining = iter(arrays)
-        given = [next(remaining) if isinstance(leaf, jax.Array) else leaf for leaf in leaves]
-        args, kwargs = jax.tree.unflatten(tree, given)
-        results, output["tree"] = jax.tree.flatten(fn(*args, **kwargs))
-        output["fixed"] = [None if isinstance(leaf, jax.Array) else (leaf,) for leaf in results]
-        return [leaf for leaf in results if isinstance(leaf, jax.Array)]
-
-    closed = Rewriter(stabilize).rewrite(jax.make_jaxpr(on_arrays)(*arrays))
-    computed = iter(jaxpr_as_fun(closed)(*arrays))
-    results = [next(computed) if leaf is None else leaf[0] for leaf in output["fixed"]]
-    return jax.tree.unflatten(output["tree"], results)
