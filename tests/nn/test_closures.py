@@ -73,7 +73,7 @@ def test_export_with_a_symbolic_batch(name):
 
 
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-@pytest.mark.parametrize("name", OF_FEATURES)
+@pytest.mark.parametrize("name", MODELS)
 def test_copies_and_pickles(name, through):
     model, inputs = in_evaluation(name)
     twin = through(model)
