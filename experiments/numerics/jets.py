@@ -181,3 +181,9 @@ def log1mexp(x: Real) -> tuple[Real, Real, Real]:
         t / complement,
         -t / complement**2,
     )
+
+
+@_unary
+def log_cosh(x: Real) -> tuple[Real, Real, Real]:
+    """log cosh x."""
+    return mp.log1p(2 * mp.sinh(x / 2) ** 2), mp.tanh(x), 1 / mp.cosh(x) ** 2

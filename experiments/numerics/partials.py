@@ -27,7 +27,6 @@ Generator: TypeAlias = np.random.Generator
 Numbers: TypeAlias = Callable[[Generator, int, np.dtype], np.ndarray]
 Draw: TypeAlias = Callable[[Generator, int, int, np.dtype], np.ndarray]
 
-_DIGITS = 60  # float64's 17 and room for what a definition cancels
 _TYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in ("bfloat16", "float16")}
 _TYPES |= {name: np.dtype(name) for name in ("float32", "float64")}
 
@@ -55,8 +54,9 @@ class Found(NamedTuple):
 def reals(generator: Generator, count: int, dtype: np.dtype) -> np.ndarray:
     """Numbers of either sign: most where exponentials change, some of every size, some special."""
     info = jnp.finfo(dtype)
-    least, most = float(jnp.log10(info.tiny)), float(jnp.log10(info.max))
-    wide = np.log10(-1.05 * np.log(float(jnp.finfo(np.promote_types(dtype, np.float32)).tiny)))
+    least, most = np.log10(float(info.tiny)), np.log10(float(info.max))
+    computed = jnp.finfo(np.promote_types(dtype, np.float32))
+    wide = np.log10(-1.05 * np.log(float(computed.tiny)))
     usual = 10.0 ** generator.uniform(max(least, -9.0), min(most, wide), count)
     every = 10.0 ** generator.uniform(least, most, count)
     special = generator.choice([0.0, 1.0, 0.5, float(info.tiny), float(info.max)], count)
@@ -67,15 +67,15 @@ def reals(generator: Generator, count: int, dtype: np.dtype) -> np.ndarray:
 
 def positives(generator: Generator, count: int, dtype: np.dtype) -> np.ndarray:
     """Positive numbers of every size, most of them near 1."""
-    most = float(jnp.log10(jnp.finfo(dtype).max)) - 1
+    most = np.log10(float(jnp.finfo(dtype).max)) - 1
     size = generator.uniform(-1, 1, count) * generator.choice([1.0, 1.0, most], count)
     return 10.0**size
 
 
 def units(generator: Generator, count: int, dtype: np.dtype) -> np.ndarray:
     """Numbers from 0 to 1: all over it, next to both ends and to the middle, and these."""
-    small = 10.0 ** generator.uniform(float(jnp.log10(jnp.finfo(dtype).tiny)), -0.3, count)
-    near = 10.0 ** generator.uniform(float(jnp.log10(jnp.finfo(dtype).eps)), -0.5, count)
+    small = 10.0 ** generator.uniform(np.log10(float(jnp.finfo(dtype).tiny)), -0.3, count)
+    near = 10.0 ** generator.uniform(np.log10(float(jnp.finfo(dtype).eps)), -0.5, count)
     middle = 0.5 + 0.5 * near * generator.choice([-1.0, 1.0], count)
     plain, special = generator.uniform(0, 1, count), generator.choice([0.0, 0.5, 1.0], count)
     return np.choose(generator.integers(0, 5, count), [small, 1 - near, middle, plain, special])
@@ -147,12 +147,14 @@ class Joint:
       terms: for a multi-index whose derivative two rounded numbers make 0, the size of the
         larger one, as a function of the arguments in mpmath. An error within an ulp of it, of
         the type that is computed in, is none.
+      digits: of the truth: float64's 17 and room for what the definition cancels.
     """
 
     function: Callable[..., Array]
     truth: Callable[..., Any]
     draw: Draw = related
     terms: Mapping[Orders, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    digits: int = 60
 
     @property
     def arguments(self) -> int:
@@ -207,7 +209,7 @@ def evaluate(
 def truths(joint: Joint, points: np.ndarray) -> list[Any]:
     """The definition's jets; None where it is not defined."""
     found = []
-    with mp.workdps(_DIGITS):
+    with mp.workdps(joint.digits):
         for point in points.tolist():
             try:
                 jet = joint.truth(*jets.variables(point))
@@ -239,7 +241,7 @@ def errors(
     tiny, largest = float(info.tiny), float(info.max)
     columns = np.zeros((3, len(points)))
     term = joint.terms.get(orders)
-    with mp.workdps(_DIGITS):
+    with mp.workdps(joint.digits):
         for row, (point, at, result) in enumerate(zip(points.tolist(), jet, found, strict=True)):
             if at is None:
                 continue
@@ -344,4 +346,5 @@ def _near_worst(points: np.ndarray, judged: np.ndarray, generator: Generator) ->
     worst = np.unique(np.argsort(judged[:, 0], axis=1)[:, -8:])
     chosen = points[generator.choice(worst, len(points))]
     sign = generator.choice([-1, 0, 1], chosen.shape)
-    return chosen * (1 + sign * 10.0 ** generator.uniform(-8, -1, chosen.shape))
+    with np.errstate(over="ignore"):
+        return chosen * (1 + sign * 10.0 ** generator.uniform(-8, -1, chosen.shape))

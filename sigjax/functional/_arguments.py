@@ -17,22 +17,7 @@ def real_floating(function: str, argument: str, value: ArrayLike) -> Array:
     Raises:
       TypeError: if `value` is not a number or an array, or if it is complex.
     """
-    return _floating(_real(function, argument, value))
-
-
-def jointly_floating(function: str, **values: ArrayLike) -> tuple[Array, ...]:
-    """Returns real arguments with one floating dtype and one shape, promoted as `jax.numpy` does.
-
-    Raises:
-      TypeError: if a value is not a number or an array, or if it is complex.
-      ValueError: if the shapes cannot be broadcast together.
-    """
-    arrays = [_real(function, name, value) for name, value in values.items()]
-    check_shapes(f"sigjax.{function}", **values)
-    joint = arrays[0]
-    for array in arrays[1:]:
-        joint = jnp.where(True, joint, array)  # promotes dtype, weak type and shape
-    return tuple(_floating(jnp.where(True, array, joint)) for array in arrays)
+    return _floating(real_array(function, argument, value))
 
 
 def as_weak_as(x: Array, value: Array) -> Array:
@@ -41,7 +26,12 @@ def as_weak_as(x: Array, value: Array) -> Array:
     return jnp.zeros_like(x, shape=value.shape).at[...].set(value) if x.weak_type else value
 
 
-def _real(function: str, argument: str, value: ArrayLike) -> Array:
+def real_array(function: str, argument: str, value: ArrayLike) -> Array:
+    """Returns `value` as an array of the dtype and weak type that `jax.numpy` gives it.
+
+    Raises:
+      TypeError: if it is not a number or an array, or if it is complex.
+    """
     if not (isinstance(value, (bool, int, float, complex, np.generic)) or hasattr(value, "dtype")):
         raise TypeError(
             f"sigjax.{function}: argument '{argument}' must be a real number or array, "
@@ -66,8 +56,8 @@ def _floating(x: Array) -> Array:
     return jnp.true_divide(x, True if x.dtype == jnp.bool_ else 1)  # weak types stay weak
 
 
-def check_shapes(function: str, **values: ArrayLike) -> tuple[int, ...]:
-    """The shape to which all broadcast; raises ValueError if there is none."""
+def check_shapes(function: str, **values: ArrayLike) -> tuple[Any, ...]:
+    """The shape to which all broadcast, symbols where one is exported; ValueError if none is."""
     try:
         return jnp.broadcast_shapes(*map(jnp.shape, values.values()))
     except ValueError as error:

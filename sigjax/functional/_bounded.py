@@ -1,55 +1,41 @@
 """The sigmoid onto an interval, its inverse, and the volume that it changes."""
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ._arguments import jointly_floating
-from ._exponentials import log_ratio, two_atanh_half
-from ._precision import round_once_joint
-from ._sigmoid import sigmoid
-from ._softplus import log1m_sigmoid, log_sigmoid
+from ._bounds import Rests, known_bounds, of_dtype
+from ._compiled import compiled
+from ._interpolation import interpolation
+from ._joint import evaluate_jointly
+from ._log_odds import log_det, log_odds
+
+# Bounds are checked, and what float32 cannot hold of them kept, outside the compiled programs:
+# inside, their values are not known.
 
 
-def _check_bounds(function: str, low: ArrayLike, high: ArrayLike) -> None:
-    """Refuses bounds that are known and wrong; under a transformation they are not known."""
-    if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
-        return
-    least, most = np.asarray(low), np.asarray(high)
-    if not np.all(np.isfinite(least) & np.isfinite(most) & (least < most)):
-        raise ValueError(
-            f"sigjax.{function}: arguments 'low' and 'high' must be finite with low < high, "
-            f"got low={low} and high={high}"
-        )
+@compiled()
+def _bounded_sigmoid(x: ArrayLike, low: ArrayLike, high: ArrayLike, rests: Rests) -> Array:
+    def kernel(x: Array, low: Array, high: Array) -> Array:
+        low_rest, high_rest = of_dtype(rests, x)
+        return interpolation(0)(x, high, low, (high_rest, low_rest))
+
+    return evaluate_jointly("bounded_sigmoid", kernel, x=x, low=low, high=high)
 
 
-def _value(x: Array, low: Array, high: Array) -> Array:
-    # Each half starts from its own end: rounding is monotone, so it cannot leave [low, high].
-    width = high - low
-    return jnp.where(x < 0, low + width * sigmoid(x), high - width * sigmoid(-x))
+@compiled()
+def _bounded_logit(y: ArrayLike, low: ArrayLike, high: ArrayLike, rests: Rests) -> Array:
+    def kernel(y: Array, low: Array, high: Array) -> Array:
+        return log_odds(0)(y, low, high, *of_dtype(rests, y))
+
+    return evaluate_jointly("bounded_logit", kernel, y=y, low=low, high=high)
 
 
-@jax.custom_jvp
-def _inverse(y: Array, low: Array, high: Array) -> Array:
-    below, above = y - low, high - y
-    # A logarithm of the quotient would lose what is near the middle.
-    centre = 2 * (below - above) / (below + above)
-    inside = jnp.where(jnp.abs(centre) < 2 / 3, two_atanh_half(centre), log_ratio(below, above))
-    edge = jnp.where(below == 0, -jnp.inf, jnp.where(above == 0, jnp.inf, jnp.nan))
-    return jnp.where((below > 0) & (above > 0), inside, edge)
+@compiled()
+def _bounded_sigmoid_log_det(x: ArrayLike, low: ArrayLike, high: ArrayLike, rests: Rests) -> Array:
+    def kernel(x: Array, low: Array, high: Array) -> Array:
+        return log_det(x, low, high, *of_dtype(rests, x))
 
-
-@_inverse.defjvp
-def _(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    (y, low, high), (dy, dlow, dhigh) = primals, tangents
-    slope = (dy - dlow) / (y - low) + (dy - dhigh) / (high - y)
-    return _inverse(y, low, high), slope
-
-
-def _log_det(x: Array, low: Array, high: Array) -> Array:
-    return jnp.log(high - low) + (log_sigmoid(x) + log1m_sigmoid(x))
+    return evaluate_jointly("bounded_sigmoid_log_det", kernel, x=x, low=low, high=high)
 
 
 def bounded_sigmoid(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
@@ -74,9 +60,7 @@ def bounded_sigmoid(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
       >>> print(sigjax.bounded_sigmoid(0.0, -1.0, 3.0), sigjax.bounded_sigmoid(99.0, -1.0, 3.0))
       1.0 3.0
     """
-    arguments = jointly_floating("bounded_sigmoid", x=x, low=low, high=high)
-    _check_bounds("bounded_sigmoid", low, high)
-    return round_once_joint(_value, *arguments)
+    return _bounded_sigmoid(x, *known_bounds("bounded_sigmoid", low, high))
 
 
 def bounded_logit(y: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
@@ -99,9 +83,7 @@ def bounded_logit(y: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
       >>> print(f"{sigjax.bounded_logit(2.0, -1.0, 3.0):.4f}")
       1.0986
     """
-    arguments = jointly_floating("bounded_logit", y=y, low=low, high=high)
-    _check_bounds("bounded_logit", low, high)
-    return round_once_joint(_inverse, *arguments)
+    return _bounded_logit(y, *known_bounds("bounded_logit", low, high))
 
 
 def bounded_sigmoid_log_det(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Array:
@@ -125,6 +107,4 @@ def bounded_sigmoid_log_det(x: ArrayLike, low: ArrayLike, high: ArrayLike) -> Ar
       >>> print(f"{sigjax.bounded_sigmoid_log_det(100.0, 0.0, 1.0):.1f}")
       -100.0
     """
-    arguments = jointly_floating("bounded_sigmoid_log_det", x=x, low=low, high=high)
-    _check_bounds("bounded_sigmoid_log_det", low, high)
-    return round_once_joint(_log_det, *arguments)
+    return _bounded_sigmoid_log_det(x, *known_bounds("bounded_sigmoid_log_det", low, high))

@@ -5,33 +5,52 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ._arguments import jointly_floating
+from . import _sigmoid, _softplus_inverse
 from ._compiled import compiled
-from ._log1mexp import log1mexp
-from ._precision import round_once_joint
-from ._sigmoid import sigmoid
-from ._softplus import softplus
+from ._differences import (
+    log1mexp_in_two,
+    log1mexp_of_difference,
+    of_difference,
+    plain_difference,
+    smooth,
+)
+from ._double_word import DoubleWord, added, difference, log1p
+from ._exponentials import exp_in_two
+from ._joint import evaluate_jointly
 
-
-def difference(a: Array, b: Array) -> Array:
-    """$a - b$, and 0 where both are the same infinity."""
-    return jnp.where(jnp.isinf(a) & (a == b), 0, a - b)
+_sigmoid_of_difference = of_difference(smooth(_sigmoid.nth_derivative))
+_softplus_inverse_of_difference = of_difference(smooth(_softplus_inverse.nth_derivative))
 
 
 @jax.custom_jvp
 def _add(a: Array, b: Array) -> Array:
-    return jnp.maximum(a, b) + softplus(-jnp.abs(difference(a, b)))
+    high, low = jnp.maximum(a, b), jnp.minimum(a, b)
+    d, lost = plain_difference(low, high)
+    t, rest = exp_in_two(d)
+    return added(high, log1p(DoubleWord(t, rest + t * lost)))
 
 
 @_add.defjvp
 def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     (a, b), (da, db) = primals, tangents
-    d = difference(a, b)
-    return _add(a, b), da * sigmoid(d) + db * sigmoid(-d)
+    of_a, of_b = (_sigmoid_of_difference(0)(*ends, None) for ends in ((a, b), (b, a)))
+    return _add(a, b), da * of_a + db * of_b
 
 
+@jax.custom_jvp
 def _subtract(a: Array, b: Array) -> Array:
-    return a + log1mexp(difference(a, b))
+    # log(e^a - e^b) is b + log(e^(a-b) - 1), too. Both have terms that cancel where e^a - e^b is
+    # 1; the smaller ones near a - b = log 2 are those of the second.
+    from_b = b + _softplus_inverse_of_difference(0)(a, b, None)
+    near = jnp.abs(a - b - 0.6) < 0.1
+    return jnp.where(near, from_b, added(a, log1mexp_in_two(difference(a, b))))
+
+
+@_subtract.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (a, b), (da, db) = primals, tangents
+    of_b = log1mexp_of_difference(1)(a, b, None)
+    return _subtract(a, b), da * (1 + of_b) - db * of_b
 
 
 @compiled()
@@ -57,7 +76,7 @@ def logaddexp(a: ArrayLike, b: ArrayLike) -> Array:
       >>> print(f"{sigjax.logaddexp(1000.0, 1000.0):.3f}")
       1000.693
     """
-    return round_once_joint(_add, *jointly_floating("logaddexp", a=a, b=b))
+    return evaluate_jointly("logaddexp", _add, a=a, b=b)
 
 
 @compiled()
@@ -83,4 +102,4 @@ def logsubexp(a: ArrayLike, b: ArrayLike) -> Array:
       >>> print(f"{sigjax.logsubexp(1000.0, 999.0):.4f}")
       999.5413
     """
-    return round_once_joint(_subtract, *jointly_floating("logsubexp", a=a, b=b))
+    return evaluate_jointly("logsubexp", _subtract, a=a, b=b)

@@ -24,25 +24,25 @@ def _first(y: Array) -> Array:
     return jnp.where(y >= 0, 1 / decay(magnitude(y)).complement(), jnp.nan)
 
 
-def _nth_derivative(order: int) -> Kernel:
+def nth_derivative(order: int) -> Kernel:
     return (_value, _first)[order] if order < 2 else _log1mexp.nth_derivative(order)
 
 
 def _nth_derivative_of_logitexp(order: int) -> Kernel:
-    kernel = _nth_derivative(order)
+    kernel = nth_derivative(order)
     if order % 2:
         return lambda x: kernel(-x)
     return lambda x: -kernel(-x)
 
 
 def _nth_derivative_of_logit1mexp(order: int) -> Kernel:
-    kernel = _nth_derivative(order)
+    kernel = nth_derivative(order)
     if order % 2:
         return lambda x: -kernel(-x)
     return lambda x: kernel(-x)
 
 
-SOFTPLUS_INVERSE = Elementwise("softplus_inverse", _nth_derivative, argument="y")
+SOFTPLUS_INVERSE = Elementwise("softplus_inverse", nth_derivative, argument="y")
 LOGITEXP = Elementwise("logitexp", _nth_derivative_of_logitexp)
 LOGIT1MEXP = Elementwise("logit1mexp", _nth_derivative_of_logit1mexp)
 

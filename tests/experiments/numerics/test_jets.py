@@ -29,8 +29,10 @@ CASES = {
         (-1.7, 0.8),
     ),
     "the family, right": (
-        lambda x, y: jets.sigmoid(x) * jets.softplus(x * y) + jets.log1mexp(y),
-        lambda x, y: _sigmoid(x) * mp.log(1 + mp.exp(x * y)) + mp.log(1 - mp.exp(-y)),
+        lambda x, y: jets.sigmoid(x) * jets.softplus(x * y) + jets.log1mexp(y) - jets.log_cosh(y),
+        lambda x, y: (
+            _sigmoid(x) * mp.log(1 + mp.exp(x * y)) + mp.log(1 - mp.exp(-y)) - mp.log(mp.cosh(y))
+        ),
         (2.2, 3.1),
     ),
 }
