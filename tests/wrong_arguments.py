@@ -26,7 +26,15 @@ RIGHT: dict[Any, dict[str, Any]] = {
     },
     losses.sigmoid_focal_loss: {"logits": Z, "labels": Y, "alpha": 0.25, "gamma": 2.0},
     losses.sigmoid_pairwise_loss: {
-        "image": SQUARE, "text": SQUARE, "temperature": 2.0, "bias": -1.0, "chunk_size": 1
+        "image": SQUARE, "text": SQUARE, "temperature": 2.0, "bias": -1.0, "chunk_size": 1,
+        "labels": SQUARE,
+    },
+    losses.preference_loss: {
+        "chosen": Z, "rejected": Y, "beta": 0.1, "margin": 0.5, "label_smoothing": 0.1,
+        "where": Y > 0, "axis": 0,
+    },
+    losses.odds_ratio_preference_loss: {
+        "chosen_log_prob": -P, "rejected_log_prob": -Y, "beta": 0.1, "where": Y > 0, "axis": 0
     },
     losses.squared_error_on_sigmoid: {"logits": Z, "labels": Y},
     calibration.fit_platt: {"scores": Z, "labels": Y, "weights": jnp.ones(3)},

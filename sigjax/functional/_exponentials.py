@@ -124,13 +124,14 @@ def _power_of_two(biased_exponent: Array, dtype: DTypeLike) -> Array:
 def exp_parts_in_two(x: Array) -> tuple[Array, Array, Array]:
     """Returns $n$, $s$ and `lost`, so that $e^{-x} = 2^{-n}(1 + s + lost)$ to more than a digit."""
     constants = _format(x)
-    n = lax.round(x * (1 / math.log(2)), lax.RoundingMethod.TO_NEAREST_EVEN)
-    exact = n * constants.ln2_high - x
-    r = exact + n * constants.ln2_low
-    curve = (r * r) * horner(constants.exp_tail, r)
-    s = r + curve
-    lost_of_r = (exact - r) + n * constants.ln2_low
-    return n.astype(constants.integer), s, (lost_of_r + lost_of_r * s) + ((r - s) + curve)
+    n = lax.round(multiply(x, 1 / math.log(2)), lax.RoundingMethod.TO_NEAREST_EVEN)
+    exact, low = subtract(multiply(n, constants.ln2_high), x), multiply(n, constants.ln2_low)
+    r = add(exact, low)
+    curve = multiply(multiply(r, r), horner(constants.exp_tail, r))
+    s = add(r, curve)
+    lost_of_r = add(subtract(exact, r), low)
+    lost = add(add(lost_of_r, multiply(lost_of_r, s)), add(subtract(r, s), curve))
+    return lax.convert_element_type(n, constants.integer), s, lost
 
 
 def exp_in_two(x: Array) -> tuple[Array, Array]:

@@ -1,18 +1,26 @@
 """The focal loss: cross-entropy that forgets what is already right."""
 
-from typing import NamedTuple
+import functools
+import math
+from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ..functional import sigmoid, softplus, tanh_from_sigmoid
-from ._cross_entropy import cross_entropy, residual, saturate
-from ._elements import Axis, elements, parameter
+from ..functional._compiled import compiled
+from ..functional._log1mexp import minus_log1m
+from ..functional._sigmoid import tanh_half
+from ._checked import LARGEST, checked
+from ._cross_entropy import cross_entropy
+from ._elements import Axis, elements
+from ._partials import Kernel, Orders, by_tracing, differentiable
+from ._tail import Tail
+
+_ENTROPY = cross_entropy()
 
 
-class _Miss(NamedTuple):
+class _Miss:
     r"""The probability $q = y\,\sigma(-z) + (1-y)\,\sigma(z)$ of a miss, and quotients by it.
 
     With $r$ the mass of the label that the sign of $z$ is for, $w$ that of the other one and
@@ -20,81 +28,154 @@ class _Miss(NamedTuple):
     quotient is formed before either has.
 
     Attributes:
-      power: $q^\gamma$.
-      log: $\log q$.
-      inverse: $1/q$, cut where it would overflow.
       slope: $\sigma'(z)/q$.
       excess: $(\sigma(z) - y)/q$.
       surprise: the cross-entropy over $q$.
+      q: that itself.
+      log: $\log q$.
     """
 
-    power: Array
-    log: Array
-    inverse: Array
-    slope: Array
-    excess: Array
-    surprise: Array
+    def __init__(self, z: Array, y: Array):
+        r, w = lax.select(z > 0, y, 1 - y), lax.select(z > 0, 1 - y, y)
+        a = lax.abs(z)
+        # Unless w is 0, t has no influence beyond; if it is, all is known but for a power of t.
+        reach = 80.0 if z.dtype == jnp.float32 else 700.0
+        near = lax.select(w == 0, jnp.minimum(a, reach), a)
+        tail = Tail(near)
+        whole, missed = 1 + tail.t, tail.times(r)
+        total = w + missed
+        self._near, self._beyond = total / whole, a - near
+        self.q = self._near * jnp.exp(-self._beyond)
+        hit = (r + tail.times(w)) / whole
+        self.log = lax.select(
+            hit < 0.5, -minus_log1m(jnp.minimum(hit, 0.5)), jnp.log(self._near) - self._beyond
+        )
+        excess = (w - missed) / total
+        self.excess = lax.select(z > 0, excess, -excess)
+        self.slope = tail.t / (whole * total)
+        self.surprise = (tail.log1p() + w * a) * whole / total
+
+    def times_power(self, factor: Array, exponent: Array, more: int = 0) -> Array:
+        """A factor times $q$ to an exponent and a whole number; normal where that is."""
+        power, half = self._power(exponent), self._power(exponent / 2)
+        small = power < float(jnp.finfo(power.dtype).tiny) * 2.0**20
+        if more == -1:
+            factor = factor / self.q
+        product = lax.select(small, half * factor * half, power * factor)
+        product = product * self.q if more == 1 else product
+        return lax.select(factor == 0, factor, product)
+
+    def _power(self, exponent: Array) -> Array:
+        return jnp.power(self._near, exponent) * jnp.exp(-exponent * self._beyond)
 
 
-@jax.custom_jvp
-def _miss(z: Array, y: Array, gamma: Array) -> _Miss:
-    r, w = jnp.where(z > 0, y, 1 - y), jnp.where(z > 0, 1 - y, y)
-    a = jnp.abs(z)
-    # Unless w is 0, t has no influence beyond; if it is, all is known but for a power of t.
-    reach = 80.0 if z.dtype == jnp.float32 else 700.0
-    near = jnp.where(w == 0, jnp.minimum(a, reach), a)
-    hit, missed = w * sigmoid(near), r * sigmoid(-near)
-    q = hit + missed
-    return _Miss(
-        power=jnp.power(q, gamma) * jnp.exp(-gamma * (a - near)),
-        log=jnp.log(q) - (a - near),
-        inverse=1 / q,
-        slope=sigmoid(-near) * sigmoid(near) / q,
-        excess=jnp.copysign(1, z) * (hit - missed) / q,
-        surprise=((r + w) * softplus(-near) + w * a) / q,
-    )
+def _clipped(z: Array) -> Array:
+    r"""Logits whose multiples by some $\gamma^2$ are finite."""
+    limit = float(jnp.finfo(z.dtype).max) / 2**10
+    return jnp.clip(z, -limit, limit)
 
 
-@_miss.defjvp
-def _(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[_Miss, _Miss]:
-    (z, y, gamma), (dz, dy, dgamma) = primals, tangents
-    miss = _miss(z, y, gamma)
-    tanh = tanh_from_sigmoid(z / 2)
-    dlog = (1 - 2 * y) * miss.slope * dz - tanh * miss.inverse * dy
-    return miss, _Miss(
-        power=miss.power * (gamma * dlog + miss.log * dgamma),
-        log=dlog,
-        inverse=-miss.inverse * dlog,
-        slope=-miss.slope * (tanh * dz + dlog),
-        excess=miss.slope * dz - miss.inverse * dy - miss.excess * dlog,
-        surprise=miss.excess * dz - z * miss.inverse * dy - miss.surprise * dlog,
-    )
+# Each derivative of q^gamma H, with H the cross-entropy, is q^(gamma + shift) times a bracket of
+# the quotients by q above, of m = 1 - 2y and of u = tanh(z/2): q_z = m sigma', q_y = -u.
+_Bracket = Callable[[_Miss, Array, Array, Array, Array], Array]
+_FORMS: dict[Orders, tuple[int, _Bracket]] = {
+    (0, 0, 0): (1, lambda q, z, m, u, g: q.surprise),
+    (1, 0, 0): (1, lambda q, z, m, u, g: g * (m * q.slope * q.surprise) + q.excess),
+    (0, 1, 0): (0, lambda q, z, m, u, g: -(g * (u * q.surprise) + z)),
+    (0, 0, 1): (1, lambda q, z, m, u, g: q.log * q.surprise),
+    (2, 0, 0): (
+        1,
+        lambda q, z, m, u, g: (
+            q.slope * (g * m * (((g - 1) * (m * q.slope) - u) * q.surprise + 2 * q.excess) + 1)
+        ),
+    ),
+    (1, 1, 0): (
+        0,
+        lambda q, z, m, u, g: (
+            -(
+                g * (q.slope * (((g - 1) * (m * u) + 2 * q.q) * q.surprise + m * z) + u * q.excess)
+                + 1
+            )
+        ),
+    ),
+    (0, 2, 0): (-1, lambda q, z, m, u, g: g * u * ((g - 1) * (u * q.surprise) + 2 * z)),
+    (1, 0, 1): (
+        1,
+        lambda q, z, m, u, g: (1 + g * q.log) * (m * q.slope * q.surprise) + q.log * q.excess,
+    ),
+    (0, 1, 1): (0, lambda q, z, m, u, g: -((1 + g * q.log) * (u * q.surprise) + q.log * z)),
+    (0, 0, 2): (1, lambda q, z, m, u, g: q.log * q.log * q.surprise),
+}
 
 
-@jax.custom_jvp
-def _focal(z: Array, y: Array, gamma: Array, weight: Array) -> Array:
-    entropy = cross_entropy(z, y, 1 - y)
+def _unweighted(orders: Orders) -> Kernel:
+    r"""A derivative of $q^\gamma H$ by $z$, $y$ and $\gamma$."""
+    if orders not in _FORMS:
+        last = max(i for i, n in enumerate(orders) if n)
+        return by_tracing(_unweighted(tuple(n - (i == last) for i, n in enumerate(orders))), last)
+    shift, bracket = _FORMS[orders]
+
+    def kernel(z: Array, y: Array, gamma: Array) -> Array:
+        z = _clipped(z)
+        miss = _Miss(z, y)
+        factor = bracket(miss, z, 1 - 2 * y, tanh_half(z), gamma)
+        return miss.times_power(factor, gamma, shift)
+
+    return kernel
+
+
+def _value(z: Array, y: Array, gamma: Array) -> Array:
+    entropy = _ENTROPY(z, y)
     # An entropy of 0 or infinity has the last word, also beside a power that underflowed.
     decided = (entropy == 0) | jnp.isinf(entropy)
-    power = jnp.where(decided, 1, _miss(_finite(z), y, gamma).power)
-    return jnp.where(weight == 0, 0, weight * (power * entropy))
+    return lax.select(decided, entropy, _Miss(_clipped(z), y).times_power(entropy, gamma))
 
 
-@_focal.defjvp
-def _(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    (z, y, gamma, weight), (dz, dy, dgamma, dweight) = primals, tangents
-    z = _finite(z)
-    miss, entropy = _miss(z, y, gamma), cross_entropy(z, y, 1 - y)
-    of_logits = gamma * (1 - 2 * y) * miss.slope * entropy + residual(z, y, 1 - y)
-    of_labels = -(gamma * tanh_from_sigmoid(z / 2) * miss.surprise + z)
-    within = of_logits * dz + of_labels * dy + entropy * miss.log * dgamma
-    return _focal(*primals), miss.power * (weight * within + entropy * dweight)
+def _balance(by_label: int, by_alpha: int) -> Callable[[Array, Array], Array] | None:
+    r"""A derivative of $\alpha y + (1 - \alpha)(1 - y)$, each of which is one difference."""
+    forms: dict[tuple[int, int], Callable[[Array, Array], Array]] = {
+        (0, 0): lambda y, alpha: alpha * y + (1 - alpha) * (1 - y),
+        (1, 0): lambda y, alpha: 2 * alpha - 1,
+        (0, 1): lambda y, alpha: 2 * y - 1,
+        (1, 1): lambda y, alpha: jnp.full_like(y, 2),
+    }
+    return forms.get((by_label, by_alpha))
 
 
-def _finite(z: Array) -> Array:
-    return jnp.where(z < 0, -1, 1) * saturate(jnp.abs(z))
+@functools.cache
+def _focal(balanced: bool) -> Kernel:
+    r"""Returns the loss as a differentiable function of $z, y, \gamma$ and, if any, $\alpha$."""
+
+    def partial(orders: Orders) -> Kernel | None:
+        if not balanced:
+            return _unweighted(orders) if any(orders) else _value
+        by_z, by_y, by_gamma, by_alpha = orders
+        terms = []
+        for of_weight in range(min(by_y, 1) + 1):  # Leibniz' rule
+            weight = _balance(of_weight, by_alpha)
+            rest = (by_z, by_y - of_weight, by_gamma)
+            if weight is not None:
+                loss = _unweighted(rest) if any(rest) or any(orders) else _value
+                terms.append((math.comb(by_y, of_weight), weight, loss))
+        if not terms:
+            return None
+
+        def kernel(z: Array, y: Array, gamma: Array, alpha: Array) -> Array:
+            summands = []
+            for count, weight, loss in terms:
+                factor = weight(y, alpha)
+                value = loss(z, y, gamma)
+                product = lax.select(factor == 0, jnp.zeros_like(z), factor * value)
+                summands.append(count * product)
+            return functools.reduce(jnp.add, summands)
+
+        return kernel
+
+    return differentiable(partial, (0,) * (3 + balanced))
 
 
+@checked(alpha=(0.0, 1.0), gamma=(0.0, LARGEST))
+@compiled("axis", "check_labels")
 def sigmoid_focal_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -137,12 +218,10 @@ def sigmoid_focal_loss(
     References:
       Lin, Goyal, Girshick, He & Dollár 2017, ICCV 2980-2988, equations 4 and 5.
     """
-    name = "sigmoid_focal_loss"
-    given = elements(name, logits, labels, where=where, check_labels=check_labels)
-    z, y = given.logits, given.labels
-    gamma = parameter(name, "gamma", gamma, z, 0.0, float(jnp.finfo(z.dtype).max))
-    weight = jnp.ones_like(z)
-    if alpha is not None:
-        share = parameter(name, "alpha", alpha, z, 0.0, 1.0)
-        weight = share * y + (1 - share) * (1 - y)
-    return given.reduce(_focal(*jnp.broadcast_arrays(z, y, gamma, weight)), axis)
+    given = elements(
+        "sigmoid_focal_loss",
+        {"logits": logits},
+        {"labels": labels, "gamma": gamma, "alpha": alpha},
+        where=where,
+    )
+    return given.reduce(_focal(alpha is not None)(*given.arguments), axis)

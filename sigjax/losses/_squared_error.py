@@ -1,27 +1,96 @@
 """The squared error of a sigmoid: the loss that does not fit it."""
 
-import jax
-from jax import Array
+import math
+
+import jax.numpy as jnp
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ..functional import sigmoid_derivative
-from ._cross_entropy import residual
+from ..functional import _sigmoid
+from ..functional._compiled import compiled
+from ._checked import checked
 from ._elements import Axis, elements
+from ._partials import Kernel, Orders, differentiable
+from ._rounding import two_product, two_sum
+from ._tail import Tail, signed
+
+# With T = sigma(-|z|) and c the probability that the label gives to the side on which z is not,
+# the error is c - T, or T - c for negative z: exact where the label is certain and right.
 
 
-@jax.custom_jvp
-def _squared(z: Array, y: Array) -> Array:
-    error = residual(z, y, 1 - y)
-    return error * error
+def _partial(orders: Orders) -> Kernel | None:
+    by_z, by_y = orders
+    if by_y > 2 or (by_z and by_y == 2):
+        return None
+
+    def kernel(z: Array, y: Array) -> Array:
+        two = jnp.full_like(z, 2)
+        tail, wrong, right = _sides(z, y)
+        if by_y == 2:
+            return two
+        if by_y and by_z == 1:
+            return -tail.sigmoid_derivative(two)
+        if by_y and by_z:
+            return -2 * _sigmoid.nth_derivative(by_z)(z)
+        error = _excess(tail, wrong, right)
+        if by_z == 0 and by_y == 0:
+            return error * error
+        if by_z == 0:
+            return signed(z > 0, -2 * error)
+        if by_z == 1:
+            return signed(z > 0, tail.sigmoid_derivative(2 * error))
+        if by_z == 2:
+            return tail.sigmoid_derivative(2 * _bend(tail, wrong, right))
+        return _leibniz(by_z, z, signed(z > 0, error))
+
+    return kernel
 
 
-@_squared.defjvp
-def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    (z, y), (dz, dy) = primals, tangents
-    error = residual(z, y, 1 - y)
-    return _squared(z, y), 2 * (error * sigmoid_derivative(z)) * dz - 2 * error * dy
+def _sides(z: Array, y: Array) -> tuple[Tail, Array, Array]:
+    """The exponential, and the label's probability of the wrong side and of the right one."""
+    wrong, right = lax.select(z > 0, 1 - y, y), lax.select(z > 0, y, 1 - y)
+    return Tail(lax.abs(z)), wrong, right
 
 
+def _excess(tail: Tail, wrong: Array, right: Array) -> Array:
+    r"""$wrong - T$, as $(wrong - right\,t)/(1 + t)$ with the errors of both put back: a square
+    doubles the error of its root."""
+    missed, lost = two_product(right, tail.t)
+    _, lost_right = two_sum(-wrong, jnp.ones_like(wrong))
+    difference, lost_difference = two_sum(wrong, -missed)
+    rest = lost_difference - (lost + right * tail.rest + lost_right * tail.t)
+    whole, lost_whole = two_sum(tail.t, jnp.ones_like(tail.t))
+    quotient = difference / whole
+    return quotient + (rest - quotient * lost_whole) / whole
+
+
+def _bend(tail: Tail, wrong: Array, right: Array) -> Array:
+    r"""$\sigma' - (wrong - T) \tanh(|z|/2)$, the second derivative over $2 \sigma'$.
+
+    Over $(1 + t)^2$, which both terms have, it is $(t - wrong) + t (1 - right\,t)$. Where it
+    vanishes an error of $t$ counts twice, so that the sum is formed with all rounding errors.
+    """
+    missed, lost_missed = two_product(right, tail.t)
+    hit, lost_hit = two_sum(-missed, jnp.ones_like(missed))
+    second, lost = two_product(tail.t, hit)
+    rest = lost + tail.t * (lost_hit - lost_missed) + 2 * hit * tail.rest
+    return (((tail.t - wrong) + second) + rest) / (1 + tail.t * (2 + tail.t))
+
+
+def _leibniz(order: int, z: Array, error: Array) -> Array:
+    """The derivative of a square, of any order."""
+    factors = [error, *(_sigmoid.nth_derivative(n)(z) for n in range(1, order + 1))]
+    return sum(
+        (math.comb(order, n) * (factors[n] * factors[order - n]) for n in range(order + 1)),
+        jnp.zeros_like(z),
+    )
+
+
+_squared_error = differentiable(_partial, (0, 0))
+
+
+@checked()
+@compiled("axis", "check_labels")
 def squared_error_on_sigmoid(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -41,7 +110,8 @@ def squared_error_on_sigmoid(
       where, axis, check_labels: as for `sigmoid_binary_cross_entropy`.
 
     Returns:
-      Array of the joint shape less `axis`.
+      Array of the joint shape less `axis`. Value and derivatives have the cross-entropy's
+      accuracy: within 4, 5 and 6.5 ulp in float32, of the larger term where two cancel.
 
     Raises:
       TypeError, ValueError: as `sigmoid_binary_cross_entropy`.
@@ -56,6 +126,7 @@ def squared_error_on_sigmoid(
       >>> print(f"{jax.grad(sigjax.losses.sigmoid_binary_cross_entropy)(z, 0.0):.4f}")
       0.9900
     """
-    name = "squared_error_on_sigmoid"
-    given = elements(name, logits, labels, where=where, check_labels=check_labels)
-    return given.reduce(_squared(given.logits, given.labels), axis)
+    given = elements(
+        "squared_error_on_sigmoid", {"logits": logits}, {"labels": labels}, where=where
+    )
+    return given.reduce(_squared_error(*given.arguments), axis)
