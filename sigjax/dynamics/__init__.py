@@ -1,6 +1,7 @@
 """Sigmoids that feed back on themselves: a controlled joint, a flip-flop, the sleep-wake switch."""
 
-from ._continuation import Branch as Branch
+from ._branch import Branch as Branch
+from ._branch import SpecialPoints as SpecialPoints
 from ._continuation import continuation as continuation
 from ._equilibria import Equilibria as Equilibria
 from ._flip_flop import FlipFlop as FlipFlop

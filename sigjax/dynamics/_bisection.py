@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-# Newton steps after it, each of which doubles the order of derivatives that are right.
-_POLISH = 2
+from ..functional._implicit import with_derivatives
 
 
 def bisect(function: Callable[[Array], Array], low: Array, high: Array) -> Array:
     r"""The root of an elementwise function in `[low, high]`, one for each element.
 
-    Bisected to rounding, then two steps of Newton's method: they make derivatives by whatever
-    `function` refers to those of the implicit function theorem, to the third order.
+    Bisected to rounding, then given the derivatives of the implicit function theorem by whatever
+    `function` refers to.
 
     Args:
       function: elementwise, with a sign change in every interval, rising or falling; where there
@@ -25,7 +23,7 @@ def bisect(function: Callable[[Array], Array], low: Array, high: Array) -> Array
     low, high = lax.stop_gradient(low), lax.stop_gradient(high)
     rising = function(low) < function(high)
 
-    def halve(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Array | int, interval: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = interval
         middle = low + (high - low) / 2
         left = (function(middle) < 0) == rising
@@ -33,12 +31,7 @@ def bisect(function: Callable[[Array], Array], low: Array, high: Array) -> Array
 
     digits = jnp.finfo(low.dtype).nmant + 4
     below, above = lax.fori_loop(0, digits, halve, (low, high))
-    root = lax.stop_gradient(below + (above - below) / 2)
+    root = below + (above - below) / 2
     # Rounding of a flat function must not throw a root away.
     reach = lax.stop_gradient(jnp.abs(above - below)) + jnp.sqrt(jnp.finfo(low.dtype).eps)
-    for _ in range(_POLISH):
-        value, slope = jax.jvp(function, (root,), (jnp.ones_like(root),))
-        step = value / jnp.where(slope == 0, 1, slope)
-        kept = (slope != 0) & (lax.stop_gradient(jnp.abs(step)) < reach)
-        root = root - jnp.where(kept, step, 0)
-    return root
+    return with_derivatives(function, root, flat=0.0, reach=reach)

@@ -10,6 +10,7 @@ from jax import Array
 from sigjax.functional import logit, sigmoid
 
 from . import _mutual_inhibition as pair
+from ._absent import nan_unless
 from ._equilibria import Equilibria, eigenvalues
 from ._parameters import broadcast, model, require_numbers, require_sign
 
@@ -85,7 +86,7 @@ class FlipFlop:
         """
         found = pair.roots(*self._scaled())
         states = jnp.stack([sigmoid(found.u), sigmoid(found.v)], axis=-1)
-        return Equilibria(states, found.exists, found.stable)
+        return Equilibria(nan_unless(found.exists, states), found.exists, found.stable)
 
     def stability(self, state: Array) -> Array:
         r"""Eigenvalues `[..., 2]`, complex, of the linearised flow, per unit of time.
@@ -123,10 +124,11 @@ class FlipFlop:
           Lower and upper drive; NaN where $w g < 4$.
         """
         weight, gain = broadcast(self.weight, self.gain)
-        root = jnp.sqrt(1 - 4 / (weight * gain))
+        unstable = weight * gain >= 4
+        root = jnp.sqrt(jnp.where(unstable, 1 - 4 / (weight * gain), 0))
         low = (1 - root) / 2
-        bound = weight * low + logit(low) / gain
-        return bound, weight - bound
+        bound = weight * low - 2 * jnp.arctanh(root) / gain  # logit(low) = -2 artanh(root)
+        return nan_unless(unstable, bound), nan_unless(unstable, weight - bound)
 
     def folds(self) -> tuple[Array, Array]:
         r"""The opposed drives d between which there are two stable states, at this drive I.
@@ -143,5 +145,5 @@ class FlipFlop:
         half = pair.folds_along_difference(2 * gain * drive, gain * weight)
         low, high = FlipFlop(weight, drive, gain=gain).window()
         inside = (drive >= low) & (drive <= high)
-        d = jnp.where(inside, half / gain, jnp.nan)
-        return -d, d
+        d = half / gain
+        return nan_unless(inside, -d), nan_unless(inside, d)

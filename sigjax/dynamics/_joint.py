@@ -124,14 +124,16 @@ class SigmoidJoint:
         that only changes its sign, $8 \sqrt{A J / K}$.
 
         Args:
-          amplitude: A > 0; broadcasts with the parameters. Exact to rounding up to
-            $g A = 500$ in float64.
+          amplitude: A >= 0, at 0 the limit; broadcasts with the parameters. Exact to rounding up
+            to $g A = 500$ in float64.
         """
         amplitude, inertia, strength, gain = broadcast(
             amplitude, self.inertia, self.strength, self.gain
         )
         psi = (jnp.arange(_NODES, dtype=amplitude.dtype) + 0.5) * (jnp.pi / 2 / _NODES)
-        far = (gain * amplitude / 2)[..., None]
+        # Below sqrt(eps) the period is the linear one to rounding, and its parts would underflow.
+        linear = jnp.finfo(amplitude.dtype).eps ** 0.5
+        far = jnp.maximum(gain * amplitude / 2, linear)[..., None]
         # log cosh(far) - log cosh(here) without cancellation:
         # cosh(far) / cosh(here) - 1 = 2 sinh(sum) sinh(difference) / cosh(here)
         here = far * jnp.cos(psi)
@@ -143,5 +145,5 @@ class SigmoidJoint:
             - jnp.log1p(jnp.exp(-2 * here))
         )
         fallen = softplus(log_ratio)
-        mean = jnp.mean(jnp.sin(psi) / jnp.sqrt(fallen), axis=-1)
-        return 2 * jnp.pi * amplitude * jnp.sqrt(inertia * gain / (2 * strength)) * mean
+        mean = jnp.mean(far * jnp.sin(psi) / jnp.sqrt(fallen), axis=-1)
+        return 4 * jnp.pi * jnp.sqrt(inertia / (2 * strength * gain)) * mean

@@ -29,7 +29,10 @@ MOST = 3
 
 
 class Roots(NamedTuple):
-    """Logits `[..., 3]` of the equilibria from left to right, and which of them there are."""
+    """Logits `[..., 3]` of the equilibria from left to right, and which of them there are.
+
+    The others are finite, and mean nothing.
+    """
 
     u: Array
     v: Array
@@ -76,7 +79,6 @@ def roots(p: Array, q: Array, alpha: Array, beta: Array) -> Roots:
     )
     exists = jnp.stack([jnp.ones_like(three), three, three], axis=-1)
     v = q[..., None] - beta[..., None] * sigmoid(u)
-    u, v = jnp.where(exists, u, jnp.nan), jnp.where(exists, v, jnp.nan)
     stable = exists & jnp.stack([jnp.ones_like(three), ~three, three], axis=-1)
     return Roots(u, v, exists, stable)
 
@@ -85,11 +87,11 @@ def fold_curve(angle: Array, alpha: Array, beta: Array) -> tuple[Array, Array]:
     r"""The fold $(u, v)$ at an angle in radians.
 
     $|u| = 2 \operatorname{artanh} \sqrt{1 - e^{-K \cos^2 \phi}}$ and $|v|$ with the sine, where
-    $e^K = \alpha \beta / 16$; u is negative and v positive between 0 and $\pi / 2$. NaN where
-    $\alpha \beta < 16$: there is no fold.
+    $e^K = \alpha \beta / 16$; u is negative and v positive between 0 and $\pi / 2$. Where
+    $\alpha \beta < 16$ there is no fold, and the result is finite and means nothing.
     """
     k = jnp.log(alpha * beta / 16)
-    k = jnp.where(k >= 0, k, jnp.nan)
+    k = jnp.where(k < 0, 1, k)
 
     def logit(part: Array) -> Array:
         # artanh(sqrt(1 - z)) with z = exp(-k part^2)
@@ -119,8 +121,8 @@ def _cusp_angle(alpha: Array, beta: Array) -> Array:
 
 
 @jax.jit
-def folds_along_p(q: Array, alpha: Array, beta: Array) -> tuple[Array, Array]:
-    """The lower and the upper p between which there are two stable equilibria; NaN without any.
+def folds_along_p(q: Array, alpha: Array, beta: Array) -> tuple[Array, Array, Array]:
+    """The lower and the upper p between which there are two stable equilibria, if there are.
 
     Between the cusps q rises along one side of the curve and falls along the other.
     """
@@ -134,8 +136,8 @@ def folds_along_p(q: Array, alpha: Array, beta: Array) -> tuple[Array, Array]:
         angle = bisect(input_of_y, start, start + jnp.pi)
         found.append(inputs(*fold_curve(angle, alpha, beta), alpha, beta)[0])
     between = input_of_y(cusp) * input_of_y(cusp + jnp.pi) < 0
-    low, high = jnp.minimum(*found), jnp.maximum(*found)
-    return jnp.where(between, low, jnp.nan), jnp.where(between, high, jnp.nan)
+    exists = between & (alpha * beta >= 16)
+    return jnp.minimum(*found), jnp.maximum(*found), exists
 
 
 @jax.jit

@@ -7,6 +7,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions
+from ..functional._implicit import with_derivatives
 from ._double import in_double
 from ._gaussian import gaussian_expectation
 from ._mean_field import (
@@ -15,7 +16,6 @@ from ._mean_field import (
     refuse_negative,
     settled_variance,
 )
-from ._root import with_derivatives
 
 # Halvings of a bracket of three decades down to the spacing of float64.
 _HALVINGS = 56

@@ -11,9 +11,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions, check_numbers
+from ..functional._implicit import with_derivatives
 from ._double import in_double
 from ._gaussian import DEGREES, gaussian_expectation, hermite_coefficients
-from ._root import with_derivatives
 
 Activation = Callable[[Array], Array]
 

@@ -155,3 +155,17 @@ def test_gradients_and_masks_are_models_too():
     assert isinstance(slopes, FlipFlop)
     assert float(slopes.weight) < 0  # a sign that no weight may have
     assert jax.tree.map(lambda leaf: False, switch).gain is False
+
+
+def test_fewer_equilibria_are_no_error_to_jax():
+    """NaN stands for what does not exist; `jax_debug_nans` must not take it for a mistake."""
+    with jax.debug_nans(True):
+        for jit in (False, True):
+            with jax.disable_jit(not jit):
+                three, one = FlipFlop(6.0, 3.0).equilibria(), FlipFlop(3.0, 3.0).equilibria()
+                folds, none = FlipFlop(6.0, 3.0).folds(), FlipFlop(3.0, 3.0).folds()
+            assert np.isfinite(np.asarray(three.states)).all()
+            missing = np.isnan(np.asarray(one.states))[:, 0]
+            np.testing.assert_array_equal(missing, [False, True, True])
+            np.testing.assert_allclose(folds[1], 0.4150929, atol=2e-6)
+            assert np.isnan(np.asarray(none)).all()

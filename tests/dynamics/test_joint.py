@@ -48,6 +48,14 @@ def test_period_is_mpmaths(amplitude):
     np.testing.assert_allclose(joint.period(amplitude), float(period(joint, amplitude)), 5e-6)
 
 
+@pytest.mark.parametrize("amplitude", [0.0, 1e-38, 1e-20, 1e-5, 1e-4])
+def test_small_oscillations_have_the_linear_period(amplitude):
+    joint = SigmoidJoint(1.0, 0.0, 16.0)
+    np.testing.assert_allclose(joint.period(amplitude), np.pi, rtol=1e-6)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(joint.period(amplitude**8), np.pi, rtol=1e-13)
+
+
 def test_amplitude_dependence():
     joint = SigmoidJoint(1.0, 0.0, 4.0)
     with jax.enable_x64(True):

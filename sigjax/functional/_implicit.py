@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 
 # Each doubles the orders of derivative that are right: 1 and 2 give 3.
 _STEPS = 2
@@ -12,7 +13,13 @@ _STEPS = 2
 FLAT = 1e-6
 
 
-def with_derivatives(residual: Callable[[Array], Array], root: Array) -> Array:
+def with_derivatives(
+    residual: Callable[[Array], Array],
+    root: Array,
+    *,
+    flat: float = FLAT,
+    reach: ArrayLike | None = None,
+) -> Array:
     r"""The root $x$ of $F(x, \theta) = 0$, with its derivatives by $\theta$ up to the third order.
 
     Newton's step from a constant near the root has an error of second order in the distance, so
@@ -21,15 +28,20 @@ def with_derivatives(residual: Callable[[Array], Array], root: Array) -> Array:
     the caller is back.)
 
     Args:
-      residual: differentiable, of a scalar; may refer to what is differentiated by.
+      residual: differentiable, elementwise; may refer to what is differentiated by.
       root: where it is 0, to rounding.
+      flat: a slope that counts as none.
+      reach: how far a step may go; a longer one is rounding of a flat residual.
 
     Returns:
-      The root; a constant where the residual has no slope.
+      The root; a constant where the residual has no slope or a step would go too far.
     """
     root = lax.stop_gradient(root)
     for _ in range(_STEPS):
         value, slope = jax.jvp(residual, (root,), (jnp.ones_like(root),))
-        flat = jnp.abs(slope) <= FLAT
-        root = root - jnp.where(flat, 0.0, value / jnp.where(flat, 1.0, slope))
+        level = jnp.abs(slope) <= flat
+        step = value / jnp.where(level, 1, slope)
+        if reach is not None:
+            level |= ~(lax.stop_gradient(jnp.abs(step)) < reach)
+        root = root - jnp.where(level, 0, step)
     return root
