@@ -1,40 +1,49 @@
-"""What the fits accept, checked where the values are known."""
+"""What the package accepts, made an array, and checked wherever its values can be seen."""
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ..functional._arguments import check_numbers
 
-# Arrays, or Python numbers in a list.
-Values = ArrayLike | Sequence[Any]
+@runtime_checkable
+class _SupportsArray(Protocol):
+    """Columns of a table, tensors of another library: what NumPy can read."""
 
-
-def is_known(x: Values) -> bool:
-    """Whether values can be looked at: not while being traced."""
-    return not isinstance(x, jax.core.Tracer)
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray: ...
 
 
-def real_floating(name: str, x: Values) -> Array:
-    """An array of at least float32, finite.
+# Arrays, what becomes one, or Python numbers in a list.
+Values = ArrayLike | Sequence[Any] | _SupportsArray
+# Says of each value whether there can be one like it.
+Predicate = Callable[..., Array]
+
+
+def floating(name: str, x: Values) -> Array:
+    """A JAX array of float32, or of float64 if it was that and the precision is on.
 
     Raises:
       TypeError: if it is complex, or not numbers.
-      ValueError: if a value is infinite or NaN.
+      ValueError: if it has masked values, or rows of several lengths.
     """
-    check_numbers(**{name: x})
-    array = jnp.asarray(x)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        array = array.astype(jnp.result_type(float))
-    wide = array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
-    if is_known(x) and not np.isfinite(np.asarray(wide)).all():
-        raise ValueError(f"{name} must be finite, but some are infinite or NaN")
-    return wide
+    array = _real(name, x)
+    kept = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) else jnp.result_type(float)
+    wide = jnp.dtype(jnp.float32) if kept.itemsize < 4 else kept
+    # Converted before JAX sees it: JAX would wrap whole numbers of 64 bits around to 32.
+    with np.errstate(over="ignore"):
+        return jnp.asarray(array.astype(jax.dtypes.canonicalize_dtype(wide)))
+
+
+def in_one_dtype(*arrays: ArrayLike) -> tuple[Array, ...]:
+    """Floating arrays in the widest dtype among them."""
+    made = [jnp.asarray(array) for array in arrays]
+    widest = max((array.dtype for array in made), key=lambda dtype: dtype.itemsize)
+    return tuple(array.astype(widest) for array in made)
 
 
 def one_dimensional(name: str, x: Array) -> Array:
@@ -50,40 +59,158 @@ def one_dimensional(name: str, x: Array) -> Array:
     return x
 
 
-def two_classes(labels: Values, examples: int) -> Array:
-    """Which examples are positive, from booleans, {0, 1} or {-1, 1}.
+def labels_of(examples: int, labels: Values) -> Array:
+    """Labels `[examples]` in a dtype that holds every class: boolean, or 32 or 64 bits wide.
 
     Raises:
+      TypeError: if they are complex, or not numbers.
+      ValueError: if the shape is another.
+    """
+    array = _real("labels", labels)
+    if array.shape != (examples,):
+        raise ValueError(f"labels must have shape {(examples,)}, not {array.shape}")
+    if array.dtype == bool:
+        return jnp.asarray(array)
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return floating("labels", array)
+    whole = np.iinfo(jnp.result_type(int))
+    if not isinstance(array, Array) and array.dtype.itemsize == 8:
+        # What 32 bits do not hold is no class; clipped, it stays none.
+        array = np.clip(array, max(whole.min, np.iinfo(array.dtype).min), whole.max)
+    return jnp.asarray(array.astype(whole.dtype))
+
+
+def _real(name: str, x: Values) -> Array | np.ndarray:
+    """An array of real numbers, of NumPy's unless it is JAX's."""
+    if np.ma.isMaskedArray(x) and np.ma.is_masked(x):
+        raise ValueError(f"{name} must have no masked values; leave them out, or weigh them by 0")
+    if isinstance(x, Array) or hasattr(x, "__jax_array__") or _is_traced_list(x):
+        array: Array | np.ndarray = jnp.asarray(x)
+    else:
+        try:
+            array = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{name} must be an array of numbers: {error}") from error
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    is_real = any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
+    if not is_real or array.dtype.kind == "m":  # time spans are integers to NumPy
+        got = f"dtype {array.dtype.name}" if hasattr(x, "dtype") else repr(x)[:100]
+        raise TypeError(f"{name} must be real numbers, got {got}")
+    if isinstance(array, Array):
+        return array
+    if array.dtype == np.longdouble:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_traced_list(x: Values) -> bool:
+    return isinstance(x, (list, tuple)) and any(
+        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)
+    )
+
+
+def require(
+    name: str, rule: str, given: Values, array: Array, valid: Predicate, *parameters: Array
+) -> Array:
+    """Whether all examples are valid; where values can be seen they are, or there is an error.
+
+    Args:
+      name: of the argument.
+      rule: what its values "must be".
+      given: the argument as the user wrote it, for the error.
+      array: the same as an array `[examples, ...]`.
+      valid: maps `array` and the parameters to booleans of the shape of `array`; a function of a
+        module, since it is compiled.
+
+    Raises:
+      ValueError: for the first example that is not valid.
+    """
+    if isinstance(array, jax.core.Tracer):
+        return jnp.all(valid(array, *parameters))
+    first = int(_first_invalid(valid, array, *parameters))
+    if first < array.shape[0]:
+        raise ValueError(f"{name} must {rule}, got {np.asarray(given)[first]} at index {first}")
+    return jnp.ones((), bool)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _first_invalid(valid: Predicate, array: Array, *parameters: Array) -> Array:
+    """The smallest index of an example that is not valid; beyond all if there is none."""
+    examples = array.shape[0]
+    index = lax.broadcasted_iota(jnp.result_type(int), array.shape, 0)
+    return jnp.min(jnp.where(valid(array, *parameters), examples, index))
+
+
+def two_classes(labels: Values, examples: int) -> tuple[Array, Array]:
+    """Which examples are positive, from booleans, {0, 1} or {-1, 1}; and whether all are these.
+
+    Raises:
+      TypeError: if they are not real numbers.
       ValueError: if the shape is another, or a value is none of these.
     """
-    check_numbers(labels=labels)
-    array = jnp.asarray(labels)
-    if array.shape != (examples,):
-        raise ValueError(f"labels must have the shape of the scores, {(examples,)}: {array.shape}")
-    if is_known(labels):
-        values = set(np.unique(np.asarray(labels)).tolist())
-        if not (values <= {0, 1} or values <= {-1, 1}):
-            shown = ", ".join(map(str, sorted(values)[:5]))
-            raise ValueError(f"labels must be booleans, 0 and 1, or -1 and 1, not {shown}")
-    return array > jnp.zeros((), array.dtype) if array.dtype != jnp.bool_ else array
+    array = labels_of(examples, labels)
+    if array.dtype == bool:
+        return array, jnp.ones((), bool)
+    rule = "be booleans, 0 and 1, or -1 and 1"
+    valid = require("labels", rule, labels, array, _is_of_two_classes)
+    return array > jnp.zeros((), array.dtype), valid
 
 
-def nonnegative_weights(weights: Values | None, like: Array) -> Array:
-    """Weights `[examples]` in the dtype of `like`; ones by default.
+def _is_of_two_classes(labels: Array) -> Array:
+    negative_is_minus_one = jnp.min(labels) < 0
+    return (labels == 1) | jnp.where(negative_is_minus_one, labels == -1, labels == 0)
+
+
+def classes_of(labels: Values, examples: int, classes: int) -> tuple[Array, Array]:
+    """Labels `[examples]` that are classes from 0 on, and whether all are.
 
     Raises:
+      TypeError: if they are not real numbers.
+      ValueError: if the shape is another, or a label is no class.
+    """
+    array = labels_of(examples, labels)
+    if array.dtype == bool:
+        array = array.astype(jnp.int32)
+    rule = f"be classes from 0 to {classes - 1}"
+    limit = jnp.asarray(classes, array.dtype)
+    return array, require("labels", rule, labels, array, _is_class, limit)
+
+
+def _is_class(labels: Array, classes: Array) -> Array:
+    return (labels >= 0) & (labels < classes) & (labels == jnp.round(labels))
+
+
+def nonnegative_weights(weights: Values | None, like: Array) -> tuple[Array | None, Array]:
+    """Weights `[examples]` in the dtype of `like`, if there are any; and whether they can be.
+
+    Raises:
+      TypeError: if they are not real numbers.
       ValueError: if the shape is another, one is negative or not finite, or all are 0.
     """
     if weights is None:
-        return jnp.ones(like.shape[:1], like.dtype)
-    check_numbers(weights=weights)
-    array = jnp.asarray(weights).astype(like.dtype)
+        return None, jnp.ones((), bool)
+    array = floating("weights", weights).astype(like.dtype)
     if array.shape != like.shape[:1]:
         raise ValueError(f"weights must have shape {like.shape[:1]}, not {array.shape}")
-    if is_known(weights):
-        values = np.asarray(array)
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise ValueError("weights must be finite and not negative")
-        if not values.any():
-            raise ValueError("weights must not all be 0: nothing would be fitted")
-    return array
+    rule = f"be finite, not negative and at most {_largest_weight(array.dtype):.2g}"
+    valid = require("weights", rule, weights, array, _is_weight)
+    some = jnp.any(array > 0)
+    if not isinstance(some, jax.core.Tracer) and not some:
+        raise ValueError("weights must not all be 0: nothing would count")
+    return array, valid & some
+
+
+def _is_weight(weights: Array) -> Array:
+    return (weights >= 0) & (weights <= _largest_weight(weights.dtype))
+
+
+def _largest_weight(dtype: np.dtype) -> float:
+    return float(jnp.finfo(dtype).max) / 4  # the inverse of its power of two is a normal number
+
+
+def nan_unless(valid: Array, x: Array) -> Array:
+    """The array where it is valid, and NaN elsewhere.
+
+    The root makes the NaN only then: a constant would trip `jax_debug_nans` in every call.
+    """
+    return x + jnp.sqrt(jnp.where(valid, 0, -1).astype(x.dtype))

@@ -6,21 +6,36 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from sigjax.functional import sigmoid
 
-from ..functional._arguments import check_numbers
-from ._arguments import Values, is_known, nonnegative_weights, real_floating, two_classes
+from ._arguments import (
+    Values,
+    classes_of,
+    floating,
+    in_one_dtype,
+    labels_of,
+    nan_unless,
+    nonnegative_weights,
+    require,
+    two_classes,
+)
+from ._scale import power_of_two
+from ._sharding import on_explicit_meshes
 
-# The range of log(1/T), as in scikit-learn's: where every answer is right the optimum is T = 0.
+# The range of log(1/T), as in scikit-learn's, for logits of spread 1; it is the answer where the
+# optimum is T = 0 or infinite.
 _LOG_RANGE = 10.0
-_STEPS = 100  # bisection alone would need 70 in float64
+# Where Newton's method makes no headway the point moves by this factor, until a root is between.
+_STRIDE = 256.0
+_STEPS = 250  # float64 is 2^2046 wide: to walk through all of it takes 256 strides
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["temperature"], meta_fields=["classes"]
+    jax.tree_util.register_dataclass,
+    data_fields=["temperature", "converged"],
+    meta_fields=["classes"],
 )
 @dataclasses.dataclass(frozen=True)
 class TemperatureScaling:
@@ -29,14 +44,18 @@ class TemperatureScaling:
     Attributes:
       temperature: $T > 0$; above 1 the network was too sure.
       classes: how many logits an example has; None for one logit of a binary decision.
+      converged: whether $T$ is the optimum, to rounding; False where none is best and $T$ is a
+        bound, or where a value is NaN.
     """
 
     temperature: Array
     classes: int | None = None
+    converged: Array | bool = True
 
     def logits(self, logits: Values) -> Array:
         """$z / T$; the order of the classes, and so every decision, stays."""
-        return jnp.asarray(logits) / self.temperature
+        z, temperature = in_one_dtype(floating("logits", logits), self.temperature)
+        return z / temperature
 
     def __call__(self, logits: Values) -> Array:
         """Probabilities: softmax over the last axis, or the sigmoid of single logits."""
@@ -51,17 +70,21 @@ def fit_temperature(
 
     The cross-entropy of $\mathrm{softmax}(\beta z)$, $\beta = 1/T$, is convex in $\beta$: the
     root of its derivative $\sum_i w_i (E_p[z_i] - z_{i, y_i})$ is found by Newton's method kept
-    within a bracket, to rounding. Pure, and vmappable.
+    within a bracket, to rounding. Pure, and vmappable. Logits times $s$ give $T$ times $s$, for
+    every $s$ that the dtype holds.
 
     Args:
-      logits: `[examples, classes]`, or `[examples]` for binary decisions; finite; of examples
-        that the network was not trained on.
+      logits: `[examples, classes]`; or `[examples]`, or a column `[examples, 1]`, for binary
+        decisions; finite; of examples that the network was not trained on.
       labels: `[examples]`: the class, or booleans, 0 and 1, or -1 and 1 for binary decisions.
-      weights: `[examples]`, how often each example counts.
+      weights: `[examples]`, how often each example counts; 0 leaves one out, whatever its logits.
 
     Returns:
-      A `TemperatureScaling` with $e^{-10} \le T \le e^{10}$. The bounds are taken where the
-      labels are likeliest at $T = 0$ (every answer right) or infinity.
+      A `TemperatureScaling`. Let $s$ be the root mean square of the logits about the mean of their
+      example. Where every answer is right the labels are likeliest at $T = 0$, and $T = s e^{-10}$;
+      where the answers tell nothing, or less, they are at infinity, and $T = s e^{10}$; where all
+      logits of an example are equal, in every one, $T = 1$. `converged` is False there. Under
+      `jit` and `vmap`, where values cannot be refused, $T$ is NaN for values that cannot be.
 
     Raises:
       ValueError: for shapes that do not match, classes that are not there, logits that are not
@@ -76,35 +99,64 @@ def fit_temperature(
     References:
       Guo, Pleiss, Sun & Weinberger 2017, ICML, PMLR 70:1321-1330, section 4.2.
     """
-    scores = real_floating("logits", logits)
+    scores = floating("logits", logits)
     if scores.ndim not in (1, 2) or 0 in scores.shape:
         raise ValueError(
             f"logits must have shape [examples, classes] or [examples], and not be empty: "
             f"{scores.shape}; use jax.vmap for more"
         )
-    weights = nonnegative_weights(weights, scores)
-    if scores.ndim == 1:
-        positive = two_classes(labels, scores.shape[0])
-        pairs = jnp.stack([jnp.zeros_like(scores), scores], axis=1)
-        return TemperatureScaling(1 / _inverse(pairs, positive.astype(jnp.int32), weights))
-    classes = _classes(labels, *scores.shape)
-    return TemperatureScaling(1 / _inverse(scores, classes, weights), scores.shape[1])
+    finite = require("logits", f"be finite in {scores.dtype}", logits, scores, jnp.isfinite)
+    own, weighed = nonnegative_weights(weights, scores)
+    classes = scores.shape[1] if scores.ndim == 2 and scores.shape[1] > 1 else None
+    if classes is None:
+        scores = scores.reshape(-1)
+        positive, possible = two_classes(labels, scores.shape[0])
+        scores = jnp.stack([jnp.zeros_like(scores), scores], axis=1)
+        answers = positive.astype(jnp.int32)
+    else:
+        dtype = labels_of(scores.shape[0], labels).dtype
+        if not jnp.issubdtype(dtype, jnp.integer):
+            raise TypeError(f"labels must be integers, the classes, not {dtype}")
+        answers, possible = classes_of(labels, *scores.shape)
+    valid = finite & weighed & possible
+    temperature, converged = on_explicit_meshes(_fit, scores, answers, own, valid)
+    return TemperatureScaling(temperature, classes, converged)
 
 
-def _classes(labels: Values, examples: int, classes: int) -> Array:
-    check_numbers(labels=labels)
-    array = jnp.asarray(labels)
-    if array.shape != (examples,):
-        raise ValueError(f"labels must have shape {(examples,)}, not {array.shape}")
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"labels must be integers, the classes, not {array.dtype}")
-    if is_known(labels):
-        values = np.asarray(labels)
-        if values.min() < 0 or values.max() >= classes:
-            raise ValueError(
-                f"labels must be classes from 0 to {classes - 1}: {values.min()} to {values.max()}"
-            )
-    return array
+@jax.jit
+def _fit(logits: Array, labels: Array, weights: Array | None, valid: Array) -> tuple[Array, Array]:
+    if weights is not None:
+        logits = jnp.where(weights[:, None] > 0, logits, 0)
+    # Only differences of an example's logits count; those of the largest numbers would overflow.
+    largest = jnp.max(jnp.abs(logits))
+    half = jnp.where(largest > jnp.finfo(logits.dtype).max / 2, 0.5, 1.0).astype(logits.dtype)
+    logits = logits * half
+    # Labels that are none were counted in `valid`, and must not be looked up.
+    safe = jnp.clip(labels, 0, logits.shape[1] - 1)
+    margins = logits - jnp.take_along_axis(logits, safe[:, None], axis=1)
+    unit = power_of_two(jnp.max(jnp.abs(margins)))
+    margins = margins * unit
+    centred = margins - jnp.mean(margins, axis=1, keepdims=True)
+    squares = _average(jnp.mean(jnp.square(centred), axis=1), weights)
+    spread = jnp.sqrt(squares)
+    spread = jnp.where(spread > 0, spread, 1)
+
+    all_right = jnp.max(margins) <= 0
+    uninformed = _average(jnp.mean(margins, axis=1), weights) >= 0
+    flat = jnp.max(jnp.abs(margins)) == 0
+    inside = valid & ~all_right & ~uninformed
+    root, found = _root(margins, weights, 1 / spread, inside)
+    sure = jnp.exp(jnp.asarray(_LOG_RANGE, logits.dtype))
+    inverse = jnp.where(all_right, sure / spread, jnp.where(uninformed, 1 / sure / spread, root))
+    temperature = jnp.where(flat, 1, 1 / inverse / half / unit)
+    return nan_unless(valid, temperature), inside & found & jnp.isfinite(temperature)
+
+
+def _average(x: Array, weights: Array | None) -> Array:
+    if weights is None:
+        return jnp.mean(x)
+    # Divided first: large weights must not overflow.
+    return jnp.sum(x * (weights / jnp.sum(weights)))
 
 
 class _Bracket(NamedTuple):
@@ -114,20 +166,30 @@ class _Bracket(NamedTuple):
     moved: Array
 
 
-@jax.jit
-def _inverse(logits: Array, labels: Array, weights: Array) -> Array:
-    """1 / T."""
-    # Only differences of an example's logits count.
-    logits = logits - jnp.take_along_axis(logits, labels[:, None], axis=1)
+def _root(
+    margins: Array, weights: Array | None, start: Array, exists: Array
+) -> tuple[Array, Array]:
+    """The inverse temperature where the mean margin is 0, and whether it was found.
+
+    Args:
+      margins: `[examples, classes]`, logits less that of the right class.
+      weights: `[examples]`.
+      start: where the search begins.
+      exists: whether there is one; otherwise nothing is searched.
+    """
 
     def slope_and_curvature(beta: Array) -> tuple[Array, Array]:
-        p = jax.nn.softmax(beta * logits, axis=-1)
-        mean = jnp.sum(p * logits, axis=-1)
-        variance = jnp.sum(p * jnp.square(logits - mean[:, None]), axis=-1)
-        return jnp.sum(weights * mean), jnp.sum(weights * variance)
+        p = jax.nn.softmax(beta * margins, axis=-1)
+        mean = jnp.sum(p * margins, axis=-1)
+        variance = jnp.sum(p * jnp.square(margins - mean[:, None]), axis=-1)
+        return _average(mean, weights), _average(variance, weights)
 
-    low, high = (jnp.asarray(jnp.exp(sign * _LOG_RANGE), logits.dtype) for sign in (-1.0, 1.0))
-    resolution = 4 * jnp.finfo(logits.dtype).eps
+    limits = jnp.finfo(margins.dtype)
+    resolution = 4 * limits.eps
+    # The error of so short a step of Newton's is its square.
+    short = jnp.sqrt(limits.eps) / 8
+    # Far from the ends of the dtype, so that products with strides do not leave it.
+    reach = jnp.asarray(float(limits.max) ** 0.9, margins.dtype)
 
     def goes_on(state: _Bracket) -> Array:
         return jnp.abs(state.moved) > resolution * state.point
@@ -137,16 +199,21 @@ def _inverse(logits: Array, labels: Array, weights: Array) -> Array:
         low = jnp.where(slope < 0, state.point, state.low)
         high = jnp.where(slope < 0, state.high, state.point)
         newton = state.point - slope / jnp.where(curvature > 0, curvature, 1)
-        # Halves the bracket's logarithm where Newton's method would leave it.
         inside = (newton > low) & (newton < high) & (curvature > 0)
-        point = jnp.where(inside, newton, jnp.sqrt(low) * jnp.sqrt(high))
-        return _Bracket(low, high, point, point - state.point)
+        step = jnp.abs(newton - state.point)
+        last = inside & (step < short * state.point)
+        quick = last | (inside & (step < jnp.abs(state.moved) / 2))
+        # Halves the bracket's logarithm where Newton's method would leave it or be slow.
+        middle = jnp.sqrt(low) * jnp.sqrt(high)
+        stride = jnp.clip(middle, state.point / _STRIDE, state.point * _STRIDE)
+        point = jnp.where(quick, newton, stride)
+        return _Bracket(low, high, point, jnp.where(last, 0, point - state.point))
 
-    one = jnp.ones((), logits.dtype)
-    counted = (jnp.int32(0), _Bracket(low, high, one, one))
+    start = jnp.clip(start, 1 / reach, reach)
+    first = _Bracket(1 / reach, reach, start, jnp.where(exists, reach, 0))
     _, found = lax.while_loop(
         lambda state: goes_on(state[1]) & (state[0] < _STEPS),
         lambda state: (state[0] + 1, narrow(state[1])),
-        counted,
+        (jnp.int32(0), first),
     )
-    return found.point
+    return found.point, ~goes_on(found)

@@ -75,6 +75,56 @@ def test_the_size_of_scores_does_not_matter(scale):
     np.testing.assert_allclose(scaled.b, plain.b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "exponents"), [("float32", (-19, 19, 34)), ("float64", (-160, 154))]
+)
+def test_any_scale_gives_the_same_fit(dtype, exponents):
+    scores, labels = problem(5, 300)
+    with jax.enable_x64(dtype == "float64"):
+        plain = fit_platt(scores.astype(dtype), labels)
+        for exponent in exponents:
+            factor = 10.0**exponent
+            scaled = fit_platt((scores * factor).astype(dtype), labels)
+            assert bool(scaled.converged)
+            np.testing.assert_allclose(np.float64(scaled.a) * factor, plain.a, rtol=1e-6)
+            np.testing.assert_allclose(scaled.b, plain.b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_one_score_beyond_all_others(side):
+    """To it the others are one: two points, both of which a sigmoid meets."""
+    scores, labels = problem(5, 300)
+    labels = np.append(labels, side > 0)
+    positive, negative = labels.sum(), (~labels).sum()
+    high, low = (positive + 1) / (positive + 2), 1 / (negative + 2)
+    mean = np.where(labels, high, low)[:-1].mean()
+    b = np.log(1 / mean - 1)
+    a = (np.log(1 / (high if side > 0 else low) - 1) - b) / 1e25
+    platt = fit_platt(np.append(scores, 1e25).astype(np.float32), labels)
+    assert bool(platt.converged)
+    np.testing.assert_allclose((platt.a, platt.b), (a, b), rtol=1e-5)
+    # Without targets inside (0, 1) it says nothing of the others, who are lost beside it.
+    hard = fit_platt(np.append(scores, 1e25).astype(np.float32), labels, smooth=False)
+    assert not bool(hard.converged)
+
+
+def test_converged_only_where_the_gradient_is_small():
+    scores, labels = problem(5, 300)
+    scores = scores.astype(np.float32)
+    assert not bool(fit_platt(scores, labels, max_updates=1).converged)
+    # Weights whose gradient is small from the start.
+    plain = fit_platt(scores, labels, smooth=False)
+    light = fit_platt(scores, labels, smooth=False, weights=np.full(300, 1e-12, np.float32))
+    assert bool(light.converged)
+    np.testing.assert_allclose((light.a, light.b), (plain.a, plain.b), rtol=1e-4)
+
+
+def test_scores_without_weight_say_nothing():
+    with_it = fit_platt([1.0, 2.0, 4.0, 1e38], [0, 1, 1, 0], weights=[1, 1, 1, 0])
+    without = fit_platt([1.0, 2.0, 4.0], [0, 1, 1])
+    np.testing.assert_allclose((with_it.a, with_it.b), (without.a, without.b), rtol=1e-6)
+
+
 def test_far_outliers_are_survived():
     rng = np.random.default_rng(0)
     scores = np.concatenate([rng.normal(size=200), [1e6, -1e6]]).astype(np.float32)
@@ -92,10 +142,12 @@ def test_one_class_gives_its_smoothed_frequency():
 
 
 def test_equal_scores_give_no_slope():
-    platt = fit_platt([2.0, 2.0, 2.0], [1, 0, 1])
-    assert float(platt.a) == 0
-    # mean target: (2 * 3/4 + 1/3) / 3
-    np.testing.assert_allclose(platt(2.0), (1.5 + 1 / 3) / 3, rtol=1e-5)
+    for score in (2.0, 0.1, -3e30):
+        platt = fit_platt([score] * 3, [1, 0, 1])
+        assert float(platt.a) == 0
+        assert bool(platt.converged)
+        # mean target: (2 * 3/4 + 1/3) / 3
+        np.testing.assert_allclose(platt(score), (1.5 + 1 / 3) / 3, rtol=1e-5)
 
 
 def test_separable_classes_have_a_finite_slope():
@@ -155,7 +207,7 @@ def test_float32_reaches_the_double_optimum():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1.0, 2.0], [0, 1, 1]), "labels must have the shape"),
+        (([1.0, 2.0], [0, 1, 1]), "labels must have shape"),
         (([1.0, 2.0], [0, 2]), "booleans, 0 and 1"),
         (([1.0, np.inf], [0, 1]), "scores must be finite"),
         (([[1.0, 2.0]], [0, 1]), r"shape \[examples\]"),

@@ -57,6 +57,37 @@ def test_bounds_where_no_temperature_is_best():
     wrong = fit_temperature(np.float32([[3, 1], [0, 2]]), np.array([1, 0]))
     assert np.exp(-10.001) <= float(right.temperature) < 0.1
     np.testing.assert_allclose(wrong.temperature, np.exp(10), rtol=1e-4)
+    assert not right.converged
+    assert not wrong.converged
+
+
+@pytest.mark.parametrize(
+    ("dtype", "exponents"), [("float32", (-19, 5, 34)), ("float64", (-160, 154))]
+)
+def test_any_scale_gives_the_same_fit(dtype, exponents):
+    logits, labels = sample(3, 2.0, n=400)
+    with jax.enable_x64(dtype == "float64"):
+        plain = fit_temperature(logits.astype(dtype), labels)
+        for exponent in exponents:
+            scaled = fit_temperature((logits * 10.0**exponent).astype(dtype), labels)
+            assert bool(scaled.converged)
+            found = np.float64(scaled.temperature) / 10.0**exponent
+            np.testing.assert_allclose(found, plain.temperature, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e6, 1e25])
+def test_one_sure_answer_that_is_right_changes_nothing(size):
+    logits, labels = sample(4, 2.0, n=400)
+    plain = fit_temperature(logits.astype(np.float32), labels)
+    sure = np.append(logits, [[size] + 6 * [0]], axis=0).astype(np.float32)
+    found = fit_temperature(sure, np.append(labels, 0))
+    np.testing.assert_allclose(found.temperature, plain.temperature, rtol=1e-5)
+
+
+def test_equal_logits_have_no_temperature():
+    found = fit_temperature(np.zeros((3, 2), np.float32), [0, 1, 1])
+    assert float(found.temperature) == 1
+    assert not bool(found.converged)
 
 
 def test_weights_and_batches():
