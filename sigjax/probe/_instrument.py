@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
+from .._jaxpr import CHECKPOINT, JIT, bodies, equations, is_from_jax, open_jaxpr
 from ._markers import path_of
 from ._tap import PROBE_SIZE, only_counted, record, tap
 
@@ -37,7 +37,8 @@ _CARRIES_OWNER = frozenset(
 )
 # An output of a bounded activation is saturated within this share of its range from a bound.
 _SATURATED = 0.01
-_JAX_CODE = str(Path(jax.__file__).parent)
+# What can be run again with taps inside, of what the walker can enter.
+_ENTERED = frozenset([*JIT, *CHECKPOINT, "scan", "cond"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,11 +111,11 @@ def plan_probes(jaxpr: Jaxpr, wanted: Callable[[str], bool], owners: Owners | No
         if activation is not None and owner is not None:
             entries[index] = Slot(owner, activation)
             continue
-        bodies = _bodies(eqn)
-        if bodies is None:
+        entered = _bodies(eqn)
+        if entered is None:
             hidden += [name for body in jaxprs_in_params(eqn.params) for name in _paths(body)]
         else:
-            plans = tuple(_plan_body(eqn, body, wanted, owners) for body in bodies)
+            plans = tuple(_plan_body(eqn, body, wanted, owners) for body in entered)
             hidden += [name for plan in plans for name in plan.hidden]
             if any(plan.entries for plan in plans):
                 entries[index] = plans
@@ -152,26 +153,14 @@ def _owner(eqn: JaxprEqn, owners: Owners) -> str | None:
 
 
 def _paths(jaxpr: Any) -> Iterator[str]:
-    for eqn in _open(jaxpr).eqns:
-        path = path_of(eqn)
-        if path is not None:
-            yield path
-        for body in jaxprs_in_params(eqn.params):
-            yield from _paths(body)
-
-
-def _open(jaxpr: Any) -> Jaxpr:
-    return jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+    found = (path_of(eqn) for eqn in equations(jaxpr))
+    return (path for path in found if path is not None)
 
 
 def _bodies(eqn: JaxprEqn) -> tuple[Jaxpr, ...] | None:
-    """The jaxprs that can be entered; none for most equations, None where there is no way in."""
-    name = eqn.primitive.name
-    if name in ("jit", "pjit", "scan", "remat2", "checkpoint"):
-        return (_open(eqn.params["jaxpr"]),)
-    if name == "cond":
-        return tuple(_open(branch) for branch in eqn.params["branches"])
-    return None if list(jaxprs_in_params(eqn.params)) else ()
+    """The jaxprs that taps can be put in; none for most equations, None where there is no way."""
+    inside = bodies(eqn)
+    return inside if not inside or eqn.primitive.name in _ENTERED else None
 
 
 def _activation(eqn: JaxprEqn) -> str | None:
@@ -181,21 +170,13 @@ def _activation(eqn: JaxprEqn) -> str | None:
     if name == "max" and any(isinstance(a, Literal) and _is_zero(a.val) for a in eqn.invars):
         return "relu"
     if name == "custom_jvp_call":
-        body = _open(eqn.params["call_jaxpr"])
-        source = body.debug_info.func_src_info or ""
-        if source.startswith("relu at ") and _JAX_CODE in source:
+        if is_from_jax(eqn, "relu"):
             return "relu"
-        inside = set(_primitives(body)) - {"convert_element_type", "jit", "pjit"}
+        inside = {inner.primitive.name for inner in equations(eqn.params["call_jaxpr"])}
+        inside -= {"convert_element_type", *JIT}
         if inside == {"logistic"}:
             return "sigmoid"
     return None
-
-
-def _primitives(jaxpr: Jaxpr) -> Iterator[str]:
-    for eqn in jaxpr.eqns:
-        yield eqn.primitive.name
-        for body in jaxprs_in_params(eqn.params):
-            yield from _primitives(_open(body))
 
 
 def _is_zero(value: Any) -> bool:
@@ -269,7 +250,7 @@ def _enter(eqn: JaxprEqn, given: list[Any], plans: tuple[Plan, ...], probes: Any
     run = _runner(eqn.params["jaxpr"], plans[0], 0)
     if name == "scan":
         return _scan(eqn, given, run, probes)
-    if name in ("remat2", "checkpoint"):
+    if name in CHECKPOINT:
         policy, prevent = eqn.params["policy"], eqn.params["prevent_cse"]
         return list(jax.checkpoint(run, policy=policy, prevent_cse=prevent)(given, probes))
     run.__name__ = str(eqn.params.get("name", "jit"))
@@ -281,7 +262,7 @@ def _runner(jaxpr: Any, plan: Plan, position: int) -> Callable[[list[Any], Any],
     consts = jaxpr.consts if isinstance(jaxpr, ClosedJaxpr) else ()
 
     def run(arguments: list[Any], probes: Any) -> list[Any]:
-        return run_with_probes(_open(jaxpr), consts, arguments, plan, probes[position])
+        return run_with_probes(open_jaxpr(jaxpr), consts, arguments, plan, probes[position])
 
     return run
 
