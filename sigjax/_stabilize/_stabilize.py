@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from ._program import Mixed
 from ._programs import Programs, plainly
+from ._quick import ARRAYS
 from ._state import call_with_state, has_graphs, is_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,17 +101,18 @@ def _stabilized(fn: F) -> F:
 
     @functools.wraps(fn)
     def stabilized(*args: Any, **kwargs: Any) -> Any:
+        program, arrays = None, args
         if not kwargs:
-            program = of_arrays.get(tuple(map(type, args)))
-            if program is not None and program.unchanged(fn):
-                result = program.compiled(*args)
-                return result if type(result) is not Mixed else result.whole()
-        found = find(args, kwargs)
-        if found is not None:
-            program, arrays = found
-            if program.unchanged(fn):
-                result = program.compiled(*arrays)
-                return result if type(result) is not Mixed else result.whole()
+            for argument in args:
+                if type(argument) not in ARRAYS:
+                    break
+            else:
+                program = of_arrays.get(len(args))
+        if program is None:
+            program, arrays = find(args, kwargs)
+        if program is not None and program.unchanged(fn):
+            result = program.compiled(*arrays)
+            return result if type(result) is not Mixed else result.whole()
         if has_graphs(args, kwargs):
             return call_with_state(programs, args, kwargs)
         return programs.call(plainly, args, kwargs)
