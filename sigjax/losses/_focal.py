@@ -30,7 +30,8 @@ class _Miss:
     Attributes:
       slope: $\sigma'(z)/q$.
       excess: $(\sigma(z) - y)/q$.
-      surprise: the cross-entropy over $q$.
+      surprise: the cross-entropy $H$ over $q$.
+      entropy, residual: $H$ and $\sigma(z) - y$ themselves.
       q: that itself.
       log: $\log q$.
     """
@@ -42,18 +43,22 @@ class _Miss:
         reach = 80.0 if z.dtype == jnp.float32 else 700.0
         near = lax.select(w == 0, jnp.minimum(a, reach), a)
         tail = Tail(near)
-        whole, missed = 1 + tail.t, tail.times(r)
+        missed = tail.times(r)
         total = w + missed
-        self._near, self._beyond = total / whole, a - near
+        self._near, self._beyond = _by_whole(total, tail), a - near
         self.q = self._near * jnp.exp(-self._beyond)
-        hit = (r + tail.times(w)) / whole
+        hit = _by_whole(r + tail.times(w), tail)
         self.log = lax.select(
             hit < 0.5, -minus_log1m(jnp.minimum(hit, 0.5)), jnp.log(self._near) - self._beyond
         )
         excess = (w - missed) / total
         self.excess = lax.select(z > 0, excess, -excess)
-        self.slope = tail.t / (whole * total)
-        self.surprise = (tail.log1p() + w * a) * whole / total
+        self.slope = _by_whole(tail.t, tail) / total
+        self.surprise = (tail.log1p() + w * a) * (1 + tail.t) / total
+        far = Tail(a)
+        self.entropy = far.log1p() + w * a
+        residual = _by_whole(w - far.times(r), far)
+        self.residual = lax.select(z > 0, residual, -residual)
 
     def times_power(self, factor: Array, exponent: Array, more: int = 0) -> Array:
         """A factor times $q$ to an exponent and a whole number; normal where that is."""
@@ -69,6 +74,12 @@ class _Miss:
         return jnp.power(self._near, exponent) * jnp.exp(-exponent * self._beyond)
 
 
+def _by_whole(x: Array, tail: Tail) -> Array:
+    r"""$x/(1 + t)$, for small t as $x - x\,t/(1 + t)$: what 1 + t rounds away counts by t only."""
+    whole = 1 + tail.t
+    return lax.select(tail.t < 1 / 4, x - x * (tail.t / whole), x / whole)
+
+
 def _clipped(z: Array) -> Array:
     r"""Logits whose multiples by some $\gamma^2$ are finite."""
     limit = float(jnp.finfo(z.dtype).max) / 2**10
@@ -80,7 +91,7 @@ def _clipped(z: Array) -> Array:
 _Bracket = Callable[[_Miss, Array, Array, Array, Array], Array]
 _FORMS: dict[Orders, tuple[int, _Bracket]] = {
     (0, 0, 0): (1, lambda q, z, m, u, g: q.surprise),
-    (1, 0, 0): (1, lambda q, z, m, u, g: g * (m * q.slope * q.surprise) + q.excess),
+    (1, 0, 0): (0, lambda q, z, m, u, g: g * (m * q.slope * q.entropy) + q.residual),
     (0, 1, 0): (0, lambda q, z, m, u, g: -(g * (u * q.surprise) + z)),
     (0, 0, 1): (1, lambda q, z, m, u, g: q.log * q.surprise),
     (2, 0, 0): (
