@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -122,20 +122,49 @@ def _cast(x: Array, dtype: Any) -> Array:
     return x if x.dtype == dtype else lax.convert_element_type(x, dtype)
 
 
-def as_equation(expression: Expression, eqn: JaxprEqn, scope: Scope) -> JaxprEqn | None:
-    """One call of a compiled function in place of an equation; None if the types differ."""
+def as_equation(
+    expression: Expression, eqn: JaxprEqn, scope: Scope, known: dict[Hashable, JaxprEqn]
+) -> JaxprEqn | None:
+    """One call of a compiled function in place of an equation; None if the types differ.
+
+    Args:
+      expression: what the equation computes.
+      eqn, scope: the equation, and where it is.
+      known: calls that were traced before, to which new ones are added.
+    """
     result: Any = eqn.outvars[0].aval
     if isinstance(expression, Call) and expression.is_plain(result.dtype):
         function, read = _compiled(expression.function), list(expression.arguments)
     else:
         function, read = _compiled_replacement(expression, result.dtype)
     atoms = [term.seen_from(scope) for term in read]
-    with eqn.ctx.manager:
-        traced = jax.make_jaxpr(function)(*(atom.aval for atom in atoms))
-    (aval,), (call,) = traced.out_avals, traced.eqns
+    avals = tuple(atom.aval for atom in atoms)
+    key = (_signature(expression), result, avals, eqn.ctx)
+    if key[0] is None or key not in known:
+        with eqn.ctx.manager:
+            (known[key],) = jax.make_jaxpr(function)(*avals).eqns
+    call = known[key]
+    aval: Any = call.outvars[0].aval
     if (aval.shape, aval.dtype) != (result.shape, result.dtype):
         return None
     return call.replace(invars=atoms, outvars=eqn.outvars, source_info=eqn.source_info, ctx=eqn.ctx)
+
+
+def _signature(expression: Expression) -> Hashable:
+    """What two calls that are traced to the same have in common; None if it is not compared."""
+    if not isinstance(expression, Call):
+        return None
+    arguments = expression.arguments
+    moves = [move for term in arguments for move in term.moves]
+    if any(move.others() for move in moves):
+        return None
+    return (
+        expression.function,
+        # which arguments are the same
+        tuple([other.atom is term.atom for term in arguments for other in arguments]),
+        tuple(len(term.moves) for term in arguments),
+        tuple((move.eqn.primitive, move.result, repr(move.eqn.params)) for move in moves),
+    )
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Jaxprs in which the forms of sigmoids are replaced, and nothing else is."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ class Rewriter:
     def __init__(self, stabilize_function: Backward):
         self._stabilize_function = stabilize_function
         self._known: dict[int, tuple[AnyJaxpr, AnyJaxpr]] = {}
+        self._calls: dict[Hashable, JaxprEqn] = {}
 
     def rewrite(self, jaxpr: Any) -> Any:
         """The jaxpr with forms replaced, the very same object where there are none."""
@@ -67,7 +68,7 @@ class Rewriter:
         if expression is None:
             warn_of_logarithm(eqn, scope)
             return None
-        return as_equation(expression, eqn, scope)
+        return as_equation(expression, eqn, scope, self._calls)
 
     def _enter(self, eqn: JaxprEqn) -> JaxprEqn:
         name = eqn.primitive.name
