@@ -24,12 +24,15 @@ def flipped(sequences: Any, lengths: Array | None) -> Any:
 
 
 def at_length(first: Carry, states: Carry, lengths: Array) -> Carry:
-    """The state after the last step of each sequence; the first state where there is none."""
+    """The state after the last step of each sequence, the first state where there is none.
+
+    It has the dtype of the first state; those of the steps may be wider.
+    """
     index = jnp.maximum(lengths - 1, 0)[None]
 
     def pick(first: Array, states: Array) -> Array:
         last = jnp.take_along_axis(states, aligned(index, states), axis=0)[0]
-        return jnp.where(aligned(lengths > 0, first), last, first)
+        return jnp.where(aligned(lengths > 0, first), last.astype(first.dtype), first)
 
     return jax.tree.map(pick, first, states)
 

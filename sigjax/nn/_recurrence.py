@@ -225,20 +225,20 @@ def _tangent_of_affine(
 ) -> Array:
     """The tangent of `affine` at every step, in the wide dtype; symbolic zeros make no product.
 
-    Tangents are not rounded to 16 bit: transposed, a factor that is rounded would be a gradient
-    rounded after its sum, and one that underflows in float16.
+    The activations are rounded as the product rounds them, tangents are not: transposed, a tangent
+    that is rounded would be a gradient rounded after its sum, and one that underflows in float16.
     """
     dx, dkernel, dbias = (None if isinstance(t, SymbolicZero) else t for t in (dx, dkernel, dbias))
     terms = []
     if dx is not None:
         terms.append(wide_dot(dx.astype(wide), turned(kernel.astype(wide)), precision))
     if dkernel is not None:
-        terms.append(wide_dot(x.astype(wide), turned_tangent(dkernel.astype(wide)), precision))
-    if dbias is not None:
-        terms.append(jnp.broadcast_to(dbias, (*x.shape[:-1], *dbias.shape)))
-    if not terms:
-        return jnp.zeros((*x.shape[:-1], *kernel.shape[1:]), wide)
-    return sum(terms[1:], terms[0])
+        rounded = x.astype(kernel.dtype).astype(wide)
+        terms.append(wide_dot(rounded, turned_tangent(dkernel.astype(wide)), precision))
+    if not terms:  # zeros of the product's type; nothing else of it is used
+        terms.append(jnp.zeros_like(dot(x, kernel, precision, wide)))
+    product = sum(terms[1:], terms[0])
+    return product if dbias is None else product + dbias
 
 
 def partials(function: Callable[..., Array], *arguments: Any) -> Any:

@@ -1,6 +1,4 @@
-"""Gated cells against Flax's and torch's, and against themselves step by step."""
-
-import importlib.util
+"""Gated cells against Flax's, and against themselves step by step."""
 
 import chex
 import jax
@@ -61,38 +59,6 @@ def test_the_same_seed_draws_flaxs_parameters(name):
     ours, theirs = (cell(IN, HIDDEN, rngs=nnx.Rngs(7)) for cell in CELLS[name])
     states = (nnx.to_pure_dict(nnx.state(cell, nnx.Param)) for cell in (ours, theirs))
     chex.assert_trees_all_equal(*states)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
-@pytest.mark.parametrize("name", CELLS)
-def test_outputs_and_gradients_of_torch(name):
-    import torch
-
-    cell = CELLS[name][0](IN, HIDDEN, rngs=nnx.Rngs(0))
-    peer = {"GRUCell": torch.nn.GRU, "LSTMCell": torch.nn.LSTM}[name](IN, HIDDEN, batch_first=True)
-    weights = nnx.to_pure_dict(nnx.state(cell, nnx.Param))
-    if name == "LSTMCell":  # a layer a gate
-        weights = {
-            layer: {
-                part: np.concatenate([weights[gate][part] for gate in gates], -1)
-                for part in weights[gates[0]]
-            }
-            for layer, gates in (
-                ("dense_i", ("ii", "if_", "ig", "io")),
-                ("dense_h", ("hi", "hf", "hg", "ho")),
-            )
-        }
-    biases = [layer["bias"] for layer in weights.values() if "bias" in layer]
-    with torch.no_grad():  # both order the gates alike: r z n, and i f g o
-        peer.weight_ih_l0.copy_(torch.tensor(np.asarray(weights["dense_i"]["kernel"]).T))
-        peer.weight_hh_l0.copy_(torch.tensor(np.asarray(weights["dense_h"]["kernel"]).T))
-        peer.bias_ih_l0.copy_(torch.tensor(np.asarray(biases[0])))
-        peer.bias_hh_l0.zero_()
-    x = torch.tensor(np.asarray(X), requires_grad=True)
-    outputs, _ = peer(x)
-    torch.sin(3 * outputs).sum().backward()
-    found, by_input, _ = value_and_gradients(snn.RNN(cell), X)
-    assert_equal_to(1e-6, (found, by_input), (outputs.detach().numpy(), x.grad.numpy()))
 
 
 CASES = {"GRUCell": snn.GRUCell, "LSTMCell": snn.LSTMCell, "MinGRU": snn.MinGRU}
@@ -178,16 +144,6 @@ def test_gates_are_those_of_each_step_and_have_gradients(name):
     found, expected = (jax.value_and_grad(f, has_aux=True)(parameters) for f in (fast, stepwise))
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
-
-
-def test_second_derivatives_of_the_recurrence():
-    cell = snn.GRUCell(IN, HIDDEN, rngs=nnx.Rngs(0))
-
-    def slope(scale, runner):
-        return jax.grad(lambda s: jnp.sum(apply(runner, cell, s * X) ** 2))(scale)
-
-    found, expected = (jax.grad(slope)(1.0, runner) for runner in (snn.RNN, nnx.RNN))
-    assert found == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_min_gru_in_parallel_is_min_gru_in_sequence():
