@@ -25,56 +25,63 @@ def _partial(orders: Orders) -> Kernel | None:
 
     def kernel(z: Array, y: Array) -> Array:
         two = jnp.full_like(z, 2)
-        tail, wrong, right = _sides(z, y)
+        at = _Sides(z, y)
         if by_y == 2:
             return two
         if by_y and by_z == 1:
-            return -tail.sigmoid_derivative(two)
+            return -at.tail.sigmoid_derivative(two)
         if by_y and by_z:
             return -2 * _sigmoid.nth_derivative(by_z)(z)
-        error = _excess(tail, wrong, right)
+        error = at.error()
         if by_z == 0 and by_y == 0:
             return error * error
         if by_z == 0:
             return signed(z > 0, -2 * error)
         if by_z == 1:
-            return signed(z > 0, tail.sigmoid_derivative(2 * error))
+            return signed(z > 0, at.tail.sigmoid_derivative(2 * error))
         if by_z == 2:
-            return tail.sigmoid_derivative(2 * _bend(tail, wrong, right))
+            return at.tail.sigmoid_derivative(2 * at.bend())
         return _leibniz(by_z, z, signed(z > 0, error))
 
     return kernel
 
 
-def _sides(z: Array, y: Array) -> tuple[Tail, Array, Array]:
-    """The exponential, and the label's probability of the wrong side and of the right one."""
-    wrong, right = lax.select(z > 0, 1 - y, y), lax.select(z > 0, y, 1 - y)
-    return Tail(lax.abs(z)), wrong, right
+class _Sides:
+    """The exponential, and the label's shares of the wrong side and the right one of 0."""
 
+    def __init__(self, z: Array, y: Array):
+        other, lost = two_sum(-y, jnp.ones_like(y))
+        none = jnp.zeros_like(y)
+        self.tail = Tail(lax.abs(z))
+        self.wrong, self.right = lax.select(z > 0, other, y), lax.select(z > 0, y, other)
+        self._lost_wrong = lax.select(z > 0, lost, none)
+        self._lost_right = lax.select(z > 0, none, lost)
 
-def _excess(tail: Tail, wrong: Array, right: Array) -> Array:
-    r"""$wrong - T$, as $(wrong - right\,t)/(1 + t)$ with the errors of both put back: a square
-    doubles the error of its root."""
-    missed, lost = two_product(right, tail.t)
-    _, lost_right = two_sum(-wrong, jnp.ones_like(wrong))
-    difference, lost_difference = two_sum(wrong, -missed)
-    rest = lost_difference - (lost + right * tail.rest + lost_right * tail.t)
-    whole, lost_whole = two_sum(tail.t, jnp.ones_like(tail.t))
-    quotient = difference / whole
-    return quotient + (rest - quotient * lost_whole) / whole
+    def error(self) -> Array:
+        r"""$wrong - T$, as $(wrong - right\,t)/(1 + t)$ with the errors of both put back: a
+        square doubles the error of its root."""
+        t, rest_of_t = self.tail.t, self.tail.rest
+        missed, lost = two_product(self.right, t)
+        difference, rest = two_sum(self.wrong, -missed)
+        rest = rest + self._lost_wrong - (lost + self.right * rest_of_t + self._lost_right * t)
+        whole, lost_whole = two_sum(t, jnp.ones_like(t))
+        quotient = difference / whole
+        return quotient + (rest - quotient * lost_whole) / whole
 
+    def bend(self) -> Array:
+        r"""$\sigma' - (wrong - T) \tanh(|z|/2)$, the second derivative over $2 \sigma'$.
 
-def _bend(tail: Tail, wrong: Array, right: Array) -> Array:
-    r"""$\sigma' - (wrong - T) \tanh(|z|/2)$, the second derivative over $2 \sigma'$.
-
-    Over $(1 + t)^2$, which both terms have, it is $(t - wrong) + t (1 - right\,t)$. Where it
-    vanishes an error of $t$ counts twice, so that the sum is formed with all rounding errors.
-    """
-    missed, lost_missed = two_product(right, tail.t)
-    hit, lost_hit = two_sum(-missed, jnp.ones_like(missed))
-    second, lost = two_product(tail.t, hit)
-    rest = lost + tail.t * (lost_hit - lost_missed) + 2 * hit * tail.rest
-    return (((tail.t - wrong) + second) + rest) / (1 + tail.t * (2 + tail.t))
+        Over $(1 + t)^2$, which both terms have, it is $(t - wrong) + t (1 - right\,t)$. Where it
+        vanishes an error of $t$ counts twice, so that it is formed with all rounding errors.
+        """
+        t, rest_of_t = self.tail.t, self.tail.rest
+        missed, lost_missed = two_product(self.right, t)
+        hit, lost_hit = two_sum(-missed, jnp.ones_like(missed))
+        second, lost = two_product(t, hit)
+        lost_hit = lost_hit - (lost_missed + self._lost_right * t)
+        rest = lost + t * lost_hit + 2 * hit * rest_of_t - self._lost_wrong
+        first, lost_first = two_sum(t, -self.wrong)
+        return ((first + second) + (rest + lost_first)) / (1 + t * (2 + t))
 
 
 def _leibniz(order: int, z: Array, error: Array) -> Array:

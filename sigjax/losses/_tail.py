@@ -94,13 +94,14 @@ class Tail:
         """$t$ times up to two weights (more may overflow on the way)."""
         if not weights:
             return self.t
-        value, rest = self._times_half(weights[0])
-        return multiply(add(value, rest), functools.reduce(multiply, weights[1:], self._halves[1]))
+        value, rest = self._times_half(lax.full_like(self.a, 1))
+        weighted = add(multiply(weights[0], value), multiply(weights[0], rest))
+        return multiply(weighted, functools.reduce(multiply, weights[1:], self._halves[1]))
 
-    def _times_half(self, weight: Array) -> tuple[Array, Array]:
-        """A weight times $2^{-n/2}(1 + s)$, and what rounding took from it."""
+    def _times_half(self, share: Array) -> tuple[Array, Array]:
+        """A number of about 1, or 0, times $2^{-n/2}(1 + s)$, and what rounding took from it."""
         _, s, lost = self._parts
-        scaled = multiply(weight, self._halves[0])
+        scaled = multiply(share, self._halves[0])
         part = multiply(scaled, s)
         value = add(scaled, part)
         return value, add(add(subtract(scaled, value), part), multiply(scaled, lost))
