@@ -84,7 +84,7 @@ def continuation(
 
     Args:
       residual: $F$, of a state `[variables]` and a scalar, `[variables]`; twice differentiable.
-      state: `[variables]`, near a solution; it may be a fold.
+      state: `[variables]`, near a solution; it may be a fold. 16-bit ones become float32.
       parameter: $\lambda$ there.
       bounds: lowest and highest parameter.
       step: first arclength, as a fraction of the scale.
@@ -108,6 +108,7 @@ def continuation(
         no sense, bounds in the wrong order or that leave the start outside, a residual of
         another shape, a scale that is of another shape or not positive, or none where it must be
         given (under `jax.jit` the branch is empty and its `reason` says so).
+      TypeError: for a complex state.
 
     Example:
       >>> branch = continuation(lambda x, p: p - x + x**3, [1.5], -1.875, bounds=(-2.0, 2.0))
@@ -182,8 +183,12 @@ def _checked_start(
     first = jnp.asarray(state)
     if first.ndim != 1 or first.shape[0] == 0:
         raise ValueError(f"state must have shape [variables], not {first.shape}")
+    if jnp.iscomplexobj(first):
+        raise TypeError(f"state must be real, not {first.dtype}")
     if not jnp.issubdtype(first.dtype, jnp.floating):
         first = first.astype(jnp.result_type(float))
+    if jnp.finfo(first.dtype).bits < 32:  # no factorisation of a matrix takes these
+        first = first.astype(jnp.float32)
     low, high = (jnp.asarray(bound, first.dtype) for bound in bounds)
     value = jnp.asarray(parameter, first.dtype)
     if value.shape:

@@ -274,3 +274,11 @@ def test_refuses(arguments, message):
     usual = {"residual": circle, "state": jnp.array([1.0]), "parameter": 0.0, "bounds": (-2.0, 2.0)}
     with pytest.raises(ValueError, match=message):
         continuation(**usual | arguments)
+
+
+def test_a_complex_state_is_refused_and_a_short_one_widened():
+    with pytest.raises(TypeError, match="state must be real"):
+        continuation(cubic, np.array([1.5j]), -1.875, bounds=(-2.0, 2.0))
+    branch = continuation(cubic, jnp.array([jnp.nan], jnp.bfloat16), -1.875, bounds=(-2.0, 2.0))
+    assert branch.states.dtype == jnp.float32
+    assert branch.stopped.startswith("the start is not a solution")
