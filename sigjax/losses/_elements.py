@@ -81,7 +81,7 @@ def joined(*arrays: Array) -> list[Array]:
     (`select`) and no custom derivative; nor may one vary over the devices of a `shard_map` and
     the other not.
     """
-    joint = jnp.broadcast_arrays(*arrays)
+    joint = list(jnp.broadcast_arrays(*arrays))  # a tuple since jax 0.11
     if all(jax.typeof(array).sharding.mesh.empty for array in joint):
         return joint
     zero = functools.reduce(jnp.add, (jnp.zeros_like(array, jnp.int8) for array in joint))
