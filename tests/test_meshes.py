@@ -21,6 +21,7 @@ def test_functions_on_a_mesh(kind):
         },
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert "cases" in done.stderr
