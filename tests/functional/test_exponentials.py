@@ -62,14 +62,6 @@ class TestAgainstMpmath:
         worst = max(abs(s / e - 1) for s, e in zip(sums, exact, strict=True))
         assert worst < mp.mpf(2) ** (-FORMATS[dtype][0] - 1.5)
 
-    def test_log_ratio(self, dtype):
-        p, q = self.arguments(dtype, 1e-6, 1), self.arguments(dtype, 1, 50)
-        exact = [mp.log(mp.mpf(a) / mp.mpf(b)) for a, b in zip(p.tolist(), q.tolist(), strict=True)]
-        near = [abs(v) < 0.6 for v in exact]
-        result = np.asarray(blocks.log_ratio(p, q))
-        far = [v for v, is_near in zip(exact, near, strict=True) if not is_near]
-        assert errors_in_ulp(dtype, result[~np.array(near)], far) < 2.5
-
     def test_roots_are_split_exactly(self, dtype):
         for root, exact in ((LOG_2, mp.log(2)), (ONE_LESS_1_OVER_E, 1 - mp.exp(-1))):
             nearest = FORMATS[dtype][2](root.high)
