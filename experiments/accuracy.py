@@ -1,20 +1,23 @@
 """Errors of functions, losses and their derivatives, beside jax's, optax's and torch's.
 
-Figure: the largest error in ulp, per function, derivative, dtype and library.
+Figure: the largest error in ulp, per function, derivative, dtype and library; below, of functions
+of several arguments, the worst of all partial derivatives of an order.
 
     python -m experiments run accuracy
 
-Time on 2 CPU cores: quick 40 s, paper 15 minutes. bfloat16 and float16 are tried on all 65,536
+Time on 2 CPU cores: quick 50 s, paper 25 minutes. bfloat16 and float16 are tried on all 65,536
 inputs and must be rounded once: at most 0.501 ulp. float32 is sampled (`certify` tries every
 number): at most 2.5, 3.5 and 5 ulp for the value and the derivatives, below 1 with
 `faithful=True`. float64 is searched against mpmath: at most 3, 4 and 6 ulp, a lower bound of
-the truth. A result of 0, infinity or NaN where the truth is a normal number is never allowed.
+the truth. Partial derivatives of functions of several arguments and of losses, mixed ones too,
+are searched in the same way, by quick in float32 to the first order: 1.5 ulp more are allowed. A
+result of 0, infinity or NaN where the truth is a normal number is never allowed.
 """
 
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import matplotlib.pyplot as plt
@@ -23,15 +26,15 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, gather, sweep
-from experiments.numerics import floors, subjects
+from experiments.harness import Claim, Settings, Within, gather, sweep
+from experiments.numerics import floors, joint_accuracy, subjects
 from experiments.numerics.judge import Worst, errors, worst
 from experiments.numerics.search import search
 from experiments.numerics.truth import TRUTHS
 from experiments.numerics.ulps import every_16_bit_number, float32_numbers
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
-ORDERS = ("value", "first derivative", "second derivative")
+ORDERS = joint_accuracy.ORDERS
 # The functions that this project's floors in float32 and float64 are stated for.
 FLOORED = (
     *("sigmoid", "log_sigmoid", "softplus", "silu", "logit"),
@@ -40,7 +43,7 @@ FLOORED = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """How much is tried."""
 
     functions: tuple[str, ...] = tuple(TRUTHS)
@@ -49,21 +52,42 @@ class Config:
     """Distance between the float32 numbers tried, counted in representable numbers."""
     float64_tries: int = 150
     """Inputs in each round of the search against mpmath."""
-    float64_rounds: int = 2
+    float64_rounds: Annotated[int, Within(0)] = 2
     """Rounds that follow the first, near the worst inputs found."""
+    joints: tuple[str, ...] = tuple(joint_accuracy.EVERY)
+    """Which functions of several arguments and losses."""
+    joint_dtypes: tuple[str, ...] = ("float32",)
+    """In which dtypes they are tried."""
+    joint_order: Annotated[int, Within(0, 2)] = 1
+    """Up to which order of their partial derivatives."""
+    joint_tries: int = 96
+    """Points of several arguments in each round of the search against mpmath."""
+    joint_rounds: Annotated[int, Within(0)] = 1
+    """Rounds of that search that follow the first, near roots and the worst points found."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         subjects.check_names(self.functions, TRUTHS)
+        subjects.check_names(self.joints, joint_accuracy.EVERY, "joints")
+        subjects.check_names(self.joint_dtypes, DTYPES, "joint_dtypes")
 
     @classmethod
     def quick(cls) -> "Config":
-        """260,000 float32 numbers, 450 in float64."""
+        """260,000 float32 numbers, 450 in float64, 192 points of several arguments."""
         return cls()
 
     @classmethod
     def paper(cls) -> "Config":
-        """Seventy million float32 numbers, 40,000 in float64."""
-        return cls(float32_stride=61, float64_tries=2000, float64_rounds=19)
+        """Seventy million float32 numbers, 40,000 in float64, 3,000 points in every dtype."""
+        return cls(
+            float32_stride=61,
+            float64_tries=2000,
+            float64_rounds=19,
+            joint_dtypes=DTYPES,
+            joint_order=2,
+            joint_tries=1000,
+            joint_rounds=2,
+        )
 
 
 def _inputs(dtype: str, config: Config) -> np.ndarray:
@@ -94,7 +118,8 @@ def _measure_point(point: Mapping[str, Any], *, config: Config, seed: int) -> xr
 
 
 def measure(config: Config, key: Array) -> xr.Dataset:
-    """Tries every function of every library that is here in every dtype."""
+    """Tries every function of every library that is here in every dtype, and of several arguments
+    those of this project."""
     seed = int(jax.random.bits(key))
     points = [
         {"library": library, "dtype": dtype, "function": name}
@@ -107,7 +132,19 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     dataset = gather(points, parts)
     dataset["ulp"].attrs = {"long_name": "largest error", "units": "ulp"}
     dataset["worst_input"].attrs = {"long_name": "input with the largest error", "units": "1"}
-    return dataset
+    points = [
+        {"joint": name, "dtype": dtype} for dtype in config.joint_dtypes for name in config.joints
+    ]
+    hunted = functools.partial(
+        joint_accuracy.measure_point,
+        order=config.joint_order,
+        tries=config.joint_tries,
+        rounds=config.joint_rounds,
+        seed=seed,
+    )
+    joints = gather(points, sweep(points, hunted)).reindex(dtype=list(DTYPES))
+    joints["joint_ulp"].attrs = {"long_name": "largest error", "units": "ulp"}
+    return dataset.merge(joints)
 
 
 def _largest(ulp: xr.DataArray) -> tuple[str, float]:
@@ -117,7 +154,7 @@ def _largest(ulp: xr.DataArray) -> tuple[str, float]:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Rounded once, the floors, and no wrong zero, infinity or NaN; jax's worst for comparison."""
+    """Rounded once, the floors, and no wrong zero, infinity or NaN; jax's slope for comparison."""
     found = []
     for dtype in DTYPES:
         for order, ulp64, ulp32 in zip(ORDERS, floors.FLOAT64_ULP, floors.FLOAT32_ULP, strict=True):
@@ -164,9 +201,28 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 kind="exact",
             )
         )
+    if "focal_of_1" in dataset["function"]:
+        found += _focal(dataset["ulp"].sel(library="sigjax", function="focal_of_1"))
+    found += joint_accuracy.claims(dataset)
     if "sigmoid" in dataset["function"]:
         found += _beside_published(dataset["ulp"].sel(function="sigmoid", order=ORDERS[1]))
     return found
+
+
+def _focal(ulp: xr.DataArray) -> list[Claim]:
+    return [
+        Claim(
+            name=f"focal loss of label 1, {dtype}, {order}: ulp",
+            source="the bound that its documentation states",
+            expected=bound,
+            measured=float(ulp.sel(dtype=dtype, order=order)),
+            tolerance=0.0,
+            kind="exact",
+            relation="<=",
+        )
+        for dtype in ("float32", "float64")
+        for order, bound in zip(ORDERS, floors.FOCAL_ULP, strict=False)
+    ]
 
 
 def _beside_published(sigmoid_slope: xr.DataArray) -> list[Claim]:
@@ -212,7 +268,7 @@ def table(dataset: xr.Dataset) -> str:
                 for dtype in DTYPES
             ]
             lines.append(f"| {name} | {library} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n\n" + joint_accuracy.table(dataset)
 
 
 def _cell(ulp: float) -> str:
@@ -223,7 +279,10 @@ def _cell(ulp: float) -> str:
 
 def plot(dataset: xr.Dataset) -> Figure:
     """A row a dtype, a column a derivative, a mark a library; lower is better."""
-    figure, axes = plt.subplots(4, 3, figsize=(15, 13), sharex=True, sharey="row")
+    figure = plt.figure(figsize=(15, 20))
+    halves = figure.add_gridspec(2, 1, height_ratios=(13, 7))
+    upper, lower = (figure.add_subfigure(halves[row]) for row in range(2))
+    axes = upper.subplots(4, 3, sharex=True, sharey="row")
     position = np.arange(dataset.sizes["function"])
     marks = dict(zip(subjects.LIBRARIES, ("o", "D", "x", "+"), strict=True))
     for row, dtype in enumerate(DTYPES):
@@ -245,5 +304,6 @@ def plot(dataset: xr.Dataset) -> Figure:
                 axis.set_xticks(position, dataset["function"].values, rotation=60, ha="right")
         axes[row, 0].set_ylabel("largest error (ulp)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    upper.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    joint_accuracy.draw(lower.subplots(), dataset)
     return figure

@@ -26,7 +26,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, gather, sweep
 from experiments.harness.stopwatch import PACES, Call, Contestant, contestants, race
 from experiments.numerics import lightness, subjects
 from experiments.numerics import speed_panels as panels
@@ -53,7 +53,7 @@ _STRIDE = 4099  # of the float32 numbers that the forms' errors are taken over
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Sizes, and how often each contestant runs."""
 
     functions: tuple[str, ...] = FUNCTIONS
@@ -68,6 +68,7 @@ class Config:
     """How often the unrolled layers and the model are traced and compiled."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         subjects.check_names(self.functions, FUNCTIONS)
 
     @classmethod

@@ -29,7 +29,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import sigjax.nn as snn
-from experiments.harness import Claim, gather, sweep
+from experiments.harness import Claim, Settings, gather, sweep
 from experiments.harness.stopwatch import (
     Call,
     Contestant,
@@ -62,7 +62,7 @@ _JAX: dict[tuple[str, str], tuple[Any, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Sizes of the sequences, and how often each contestant runs."""
 
     length: int = 100

@@ -28,3 +28,7 @@ JOINT_ULP = {
     "float32": (4.0, 5.0, 6.5),
     "float64": (4.5, 5.5, 7.5),
 }
+
+# Focal loss with focus 2 and a label of 0 or 1, by its logit, in float32 and float64: the bound
+# that its docstring states. The power and the bracket beside it add their errors.
+FOCAL_ULP = (5.0, 6.0)

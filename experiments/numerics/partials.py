@@ -185,8 +185,11 @@ def partial(function: Callable[..., Array], orders: Orders, mode: str = "reverse
 
 def _pushed(function: Callable[..., Array], position: int) -> Callable[..., Array]:
     def derivative(*arguments: Array) -> Array:
-        tangents = [jnp.full_like(x, float(i == position)) for i, x in enumerate(arguments)]
-        return jax.jvp(function, arguments, tuple(tangents))[1]
+        def along(x: Array) -> Array:  # the others have no tangent: 0 times infinity is NaN
+            return function(*arguments[:position], x, *arguments[position + 1 :])
+
+        x = arguments[position]
+        return jax.jvp(along, (x,), (jnp.ones_like(x),))[1]
 
     return derivative
 

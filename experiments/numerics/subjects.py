@@ -58,10 +58,10 @@ TORCH_PEERS = {
 _LINES = ("sigmoid_linear", "hard_sigmoid")
 
 
-def check_names(names: tuple[str, ...], known: Iterable[str]) -> None:
-    """Raises Refusal if a function's name is not known."""
+def check_names(names: tuple[str, ...], known: Iterable[str], field: str = "functions") -> None:
+    """Raises Refusal if a name that a field of a configuration holds is not known."""
     if not names or any(name not in known for name in names):
-        raise refusal("functions", f"some of {', '.join(known)}", names)
+        raise refusal(field, f"some of {', '.join(known)}", names)
 
 
 def subject(library: str, name: str) -> Function | None:

@@ -62,13 +62,19 @@ class _Miss:
 
     def times_power(self, factor: Array, exponent: Array, more: int = 0) -> Array:
         """A factor times $q$ to an exponent and a whole number; normal where that is."""
-        power, half = self._power(exponent), self._power(exponent / 2)
-        small = power < float(jnp.finfo(power.dtype).tiny) * 2.0**20
         if more == -1:
-            factor = factor / self.q
-        product = lax.select(small, half * factor * half, power * factor)
+            divided = self.times_power(factor / self.q, exponent)
+            lowered = self.times_power(factor, exponent - 1)  # q may be 0 where this is not
+            return lax.select(self._is_small(self.q), lowered, divided)
+        power, half = self._power(exponent), self._power(exponent / 2)
+        product = lax.select(self._is_small(power), half * factor * half, power * factor)
         product = product * self.q if more == 1 else product
         return lax.select(factor == 0, factor, product)
+
+    @staticmethod
+    def _is_small(x: Array) -> Array:
+        """Whether a product with it may be subnormal, or a quotient by it infinite."""
+        return x < float(jnp.finfo(x.dtype).tiny) * 2.0**20
 
     def _power(self, exponent: Array) -> Array:
         return jnp.power(self._near, exponent) * jnp.exp(-exponent * self._beyond)

@@ -130,3 +130,18 @@ def test_mask_and_sum():
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=message):
         sigmoid_focal_loss(0.0, 1.0, **options)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 3.5])
+def test_second_derivative_by_the_label_where_a_miss_is_impossible(gamma):
+    """Next to q = 0 it is that of q^gamma (1 - y) z: q is 0 in float32, its power need not be."""
+    second = jax.vmap(jax.grad(jax.grad(sigmoid_focal_loss, 1), 1), in_axes=(0, None, None, None))(
+        jnp.array([60.0, 75.0, 200.0]), 1.0, None, gamma
+    )
+    with mp.workdps(60):
+        for z, found in zip((60, 75, 200), second, strict=True):
+            q, entropy = 1 / (1 + mp.exp(z)), mp.log1p(mp.exp(-z))
+            slope = 1 - 2 / (1 + mp.exp(-z))  # of q by the label
+            truth = gamma * slope * q ** (gamma - 2)
+            truth *= (gamma - 1) * slope * entropy - 2 * q * z
+            assert float(found) == pytest.approx(float(truth), rel=1e-4, abs=1e-37)
