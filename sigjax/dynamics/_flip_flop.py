@@ -12,7 +12,7 @@ from sigjax.functional import logit, sigmoid
 from . import _mutual_inhibition as pair
 from ._absent import nan_unless
 from ._equilibria import Equilibria, eigenvalues
-from ._parameters import broadcast, model, require_numbers, require_sign
+from ._parameters import broadcast, model, of_one_rank, require_numbers, require_sign
 
 
 @model
@@ -69,8 +69,9 @@ class FlipFlop:
         drive = jnp.stack(
             broadcast(self.drive + self.difference, self.drive - self.difference), axis=-1
         )
-        drive = drive if args is None else drive + args
+        drive = drive if args is None else sum(of_one_rank(drive, args))
         weight, gain = (x[..., None] for x in broadcast(self.weight, self.gain))
+        weight, gain, drive, state = of_one_rank(weight, gain, drive, state)
         return sigmoid(gain * (drive - weight * state[..., ::-1])) - state
 
     def _scaled(self) -> tuple[Array, Array, Array, Array]:

@@ -9,7 +9,7 @@ from jax import Array
 from sigjax.functional import log_cosh, sigmoid, softplus
 
 from ._equilibria import Equilibria, eigenvalues
-from ._parameters import broadcast, model, require_numbers, require_sign
+from ._parameters import broadcast, model, of_one_rank, require_numbers, require_sign
 
 # Midpoints of the quarter period: error e^(-2 n s) with s = pi / (g A), the distance of the nearest
 # singularity: below rounding in float64 for g A up to 500.
@@ -133,7 +133,7 @@ class SigmoidJoint:
         psi = (jnp.arange(_NODES, dtype=amplitude.dtype) + 0.5) * (jnp.pi / 2 / _NODES)
         # Below sqrt(eps) the period is the linear one to rounding, and its parts would underflow.
         linear = jnp.finfo(amplitude.dtype).eps ** 0.5
-        far = jnp.maximum(gain * amplitude / 2, linear)[..., None]
+        far, psi = of_one_rank(jnp.maximum(gain * amplitude / 2, linear)[..., None], psi)
         # log cosh(far) - log cosh(here) without cancellation:
         # cosh(far) / cosh(here) - 1 = 2 sinh(sum) sinh(difference) / cosh(here)
         here = far * jnp.cos(psi)

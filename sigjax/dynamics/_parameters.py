@@ -71,3 +71,10 @@ def broadcast(*values: Any) -> tuple[jax.Array, ...]:
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.result_type(float)
     return tuple(jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in values)))
+
+
+def of_one_rank(*values: Any) -> tuple[jax.Array, ...]:
+    """Arrays with leading axes of size 1, so that all have as many: what NumPy does in secret."""
+    arrays = [jnp.asarray(value) for value in values]
+    most = max(array.ndim for array in arrays)
+    return tuple(jnp.expand_dims(a, tuple(range(most - a.ndim))) for a in arrays)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._arc import Arc
+from ._corrector import solve
 from ._linearised import Residual, linearise, metric
 
 # From a guess half a step away or nearer; quadratic convergence from 0.1 takes 4 in float64.
@@ -29,6 +30,14 @@ class Located(NamedTuple):
     point: Array
     direction: Array
     vertical: Array
+
+
+class _Newton(NamedTuple):
+    """Point, null vector and excess in one vector; what the system is there, and its slopes."""
+
+    unknowns: Array
+    matrix: Array
+    off: Array
 
 
 def locate(residual: Residual, piece: Arc, scale: Array, crossing: Array) -> Located:
@@ -58,22 +67,27 @@ def locate(residual: Residual, piece: Arc, scale: Array, crossing: Array) -> Loc
         off = jnp.concatenate([value(point) + excess * null, slopes[:-1], last, unit])
         return off, off
 
-    def correct(_: Array | int, unknowns: Array) -> Array:
-        matrix, off = jax.jacfwd(system, has_aux=True)(unknowns)
-        return unknowns - jnp.linalg.solve(matrix, off)
-
     start = jnp.concatenate([guess, left, jnp.zeros_like(guess[:1])])
-    root = lax.fori_loop(0, _CORRECTIONS, correct, start)
-    point, null = root[: variables + 1], root[variables + 1 : -1]
-    found = jnp.all(jnp.abs(value(point)) <= here.tolerance)
-    found &= jnp.linalg.norm(point - piece.at(half)) <= _REACH * piece.length
-    point, null = jnp.where(found, point, guess), jnp.where(found, null, left)
+
+    def correct(round: Array | int, state: _Newton) -> _Newton:
+        unknowns = state.unknowns - solve(state.matrix, state.off[:, None])[0][:, 0]
+        point, null, excess = jnp.split(state.unknowns, [variables + 1, 2 * variables + 1])
+        found = jnp.linalg.norm(point - piece.at(half)) <= _REACH * piece.length
+        found &= jnp.all(jnp.abs(state.off[:variables] - excess * null) <= here.tolerance)
+        settled = jnp.where(found, state.unknowns, start)
+        unknowns = jnp.where(round <= _CORRECTIONS, unknowns, settled)
+        return _Newton(unknowns, *jax.jacfwd(system, has_aux=True)(unknowns))
+
+    # The first round changes nothing, the last one goes back to the guess if no root was found:
+    # so one copy of the system, which holds the residual's second derivatives, is enough.
+    nothing = _Newton(start, jnp.eye(len(start), dtype=start.dtype), jnp.zeros_like(start))
+    root = lax.fori_loop(0, _CORRECTIONS + 2, correct, nothing)
+    point = root.unknowns[: variables + 1]
+    slopes, bends = jnp.split(root.matrix[: 2 * variables + 1, : variables + 1], [variables])
 
     # The two directions in the plane of null vectors for which psi F''[v, v] = 0.
-    plane = jnp.linalg.svd(jax.jacfwd(value)(point), full_matrices=True)[2][-2:]
-    steps = jnp.zeros_like(guess[:2])
-    bends = jax.jacfwd(jax.jacfwd(lambda steps: null @ value(point + steps @ plane)))(steps)
-    directions = _isotropic(bends) @ plane
+    plane = jnp.linalg.svd(slopes, full_matrices=True)[2][-2:]
+    directions = _isotropic(plane @ bends @ plane.T) @ plane
     along = jnp.abs(directions @ piece.slope(s))
     direction = jnp.where(along[0] < along[1], directions[0], directions[1])
     # The parameter's part of a vertical direction is rounding, which grows like a square root in

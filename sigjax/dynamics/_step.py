@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -88,7 +87,7 @@ class _Trial(NamedTuple):
 def advance(course: Course, walk: Walk) -> Walk:
     """The next point, with as short a step as it needs."""
     trial = _try(course, walk)
-    found, reached = trial.found, trial.accepted
+    found = trial.found
     piece = _piece(walk, found)
     closed = _closes(course, walk, piece) & ~trial.to_bound
     point = jnp.where(closed, course.start, found.point)
@@ -97,7 +96,9 @@ def advance(course: Course, walk: Walk) -> Walk:
     tangent = tangent / metric(scale)
     reason = jnp.where(trial.to_bound, BOUND, jnp.where(closed, CLOSED, USED))
     longer = jnp.where(found.used <= _EASY, trial.length * _GROWTH, trial.length)
-    after = Walk(
+    # Where it is lost, the rest does not count.
+    reason = jnp.where(trial.accepted, reason, LOST)
+    return Walk(
         point=point,
         tangent=tangent / jnp.linalg.norm(tangent),
         scale=scale,
@@ -108,8 +109,6 @@ def advance(course: Course, walk: Walk) -> Walk:
         length=walk.length + piece.length,
         reason=reason.astype(walk.reason.dtype),
     )
-    lost = walk._replace(excess=found.excess, reason=jnp.full_like(walk.reason, LOST))
-    return jax.tree.map(lambda a, b: jnp.where(reached, a, b), after, lost)
 
 
 def _piece(walk: Walk, found: Corrected) -> Arc:

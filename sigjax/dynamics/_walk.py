@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 
 from ._branch import CROSSING, LOST, NO_SCALE, NO_START, USED
 from ._corrector import Corrected, correct
@@ -48,27 +49,25 @@ def walk(settings: Settings, start: Array, tangent: Array, scale: Array) -> tupl
     given = jnp.any(tangent != 0)
     first, reason, course = _begin(settings, start, tangent, scale, given)
 
-    def goes_on(state: tuple[Walk, Row, Array]) -> Array:
+    def goes_on(state: tuple[Walk, Array, Array]) -> Array:
         walk, _, count = state
         return (walk.reason == USED) & (count < settings.max_points)
 
-    def go(state: tuple[Walk, Row, Array]) -> tuple[Walk, Row, Array]:
+    def go(state: tuple[Walk, Array, Array]) -> tuple[Walk, Array, Array]:
         walk, rows, count = state
         walk = advance(course, walk)
         # A row that is not kept is written too, and not counted.
-        rows = jax.tree.map(lambda rows, one: rows.at[count].set(one), rows, _row(walk))
+        rows = rows.at[count].set(ravel_pytree(_row(walk))[0])
         return walk, rows, count + (walk.reason != LOST).astype(count.dtype)
 
-    def room(value: Array) -> Array:
-        shape = (settings.max_points, *value.shape)
-        return jnp.zeros(shape, value.dtype).at[0].set(value)
-
     begun = (reason == USED).astype(jnp.int32)
-    rows = jax.tree.map(room, _row(first))
+    # One array, since a program of many small ones takes long to compile.
+    row, unravel = ravel_pytree(_row(first))
+    rows = jnp.zeros((settings.max_points, len(row)), row.dtype).at[0].set(row)
     last, rows, count = lax.while_loop(goes_on, go, (first, rows, begun))
     kept = jnp.arange(settings.max_points, dtype=count.dtype)
     kept = jnp.clip(kept, 0, jnp.maximum(count - 1, 0))
-    return last, jax.tree.map(lambda values: values[kept], rows), count
+    return last, jax.vmap(unravel)(rows[kept]), count
 
 
 def _begin(
