@@ -18,11 +18,38 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import sigjax
+from sigjax import losses
+
+# Shapes and shardings of an argument; "number" is a Python number.
+LAYOUTS: dict[str, tuple[tuple[int, ...], P]] = {
+    "batch": ((8, 4), P("batch")),
+    "features": ((8, 4), P(None, "features")),
+    "both": ((8, 4), P("batch", "features")),
+    "replicated": ((8, 4), P()),
+    "row": ((4,), P()),
+    "sharded row": ((4,), P("features")),
+    "scalar": ((), P()),
+    "number": ((), P()),
+}
+# of the first argument, and of the others
+PAIRS = [
+    ("batch", "replicated"),
+    ("batch", "number"),
+    ("both", "features"),
+    ("both", "sharded row"),
+    ("replicated", "both"),
+    ("scalar", "batch"),
+]
+# What losses are called with, which share the code that gives their arguments one sharding.
+FEW_PAIRS = [("batch", "replicated"), ("both", "sharded row"), ("batch", "number")]
+# On automatic axes nothing is refused, and the compiler places what it likes.
+FEW = {"auto": [("batch", "replicated"), ("both", "row")], "manual": [("batch", "row")]}
 
 
 class Case(NamedTuple):
@@ -34,12 +61,14 @@ class Case(NamedTuple):
       intervals: where each argument is taken from.
       same_number: whether no kind of collective may occur more often than in the peer; else no
         kind may occur that does not occur there.
+      pairs: on explicit axes, the layouts of the first argument and of the others.
     """
 
     function: Callable[..., Array]
     peer: Callable[..., Array]
     intervals: Sequence[tuple[float, float]]
     same_number: bool = True
+    pairs: Sequence[tuple[str, str]] = PAIRS
 
 
 def _log_sigmoid_diff(a: Array, b: Array) -> Array:
@@ -52,6 +81,31 @@ def _soft_switch(x: Array, on: Array, off: Array) -> Array:
 
 def _log_det(x: Array, low: Array, high: Array) -> Array:
     return jnp.log(high - low) + jax.nn.log_sigmoid(x) + jax.nn.log_sigmoid(-x)
+
+
+def _cross_entropy(z: Array, y: Array, w: Array = 1.0, s: Array = 0.0) -> Array:
+    y = (1 - s) * y + s / 2
+    return -w * y * jax.nn.log_sigmoid(z) - (1 - y) * jax.nn.log_sigmoid(-z)
+
+
+def _preference(c: Array, r: Array, beta: Array, margin: Array, s: Array) -> Array:
+    x = beta * (c - r) - margin
+    return -(1 - s) * jax.nn.log_sigmoid(x) - s * jax.nn.log_sigmoid(-x)
+
+
+def _odds_ratio(c: Array, r: Array, beta: Array) -> Array:
+    log_odds = c - r - jnp.log1p(-jnp.exp(c)) + jnp.log1p(-jnp.exp(r))
+    return -beta * jax.nn.log_sigmoid(log_odds)
+
+
+# optax's focal loss has another gradient by labels of 0 and 1: its logsumexp drops their terms.
+def _focal(z: Array, y: Array, alpha: Array, gamma: Array) -> Array:
+    miss = y * jax.nn.sigmoid(-z) + (1 - y) * jax.nn.sigmoid(z)
+    return (alpha * y + (1 - alpha) * (1 - y)) * miss**gamma * _cross_entropy(z, y)
+
+
+def _masked(z: Array, y: Array, x: Array) -> Array:
+    return jnp.where(jnp.asarray(x) > 0, _cross_entropy(z, y), 0)
 
 
 # One more function is one more line.
@@ -74,31 +128,39 @@ CASES = {
     "bounded_sigmoid_log_det": Case(
         sigjax.bounded_sigmoid_log_det, _log_det, [(-2, 2), (-1, 0), (1, 3)], same_number=False
     ),
+    "cross-entropy": Case(
+        losses.sigmoid_binary_cross_entropy, optax.losses.sigmoid_binary_cross_entropy,
+        [(-2, 2), (0, 1)], pairs=PAIRS,
+    ),
+    # The formula smooths the labels before they meet the logits: two gradients are one sum.
+    "weighted and smoothed cross-entropy": Case(
+        lambda z, y, w, s: losses.sigmoid_binary_cross_entropy(
+            z, y, pos_weight=w, label_smoothing=s
+        ),
+        _cross_entropy, [(-2, 2), (0, 1), (1, 3), (0.1, 0.2)], same_number=False, pairs=FEW_PAIRS,
+    ),
+    "masked cross-entropy": Case(
+        lambda z, y, x: losses.sigmoid_binary_cross_entropy(z, y, where=jnp.asarray(x) > 0),
+        _masked, [(-2, 2), (0, 1), (-1, 1)], pairs=FEW_PAIRS,
+    ),
+    "focal": Case(
+        losses.sigmoid_focal_loss,
+        _focal, [(-2, 2), (0, 1), (0.2, 0.3), (1, 3)], pairs=FEW_PAIRS,
+    ),
+    "squared error": Case(
+        losses.squared_error_on_sigmoid, lambda z, y: (jax.nn.sigmoid(z) - y) ** 2,
+        [(-2, 2), (0, 1)], pairs=FEW_PAIRS,
+    ),
+    "preference": Case(
+        lambda c, r, b, m, s: losses.preference_loss(c, r, beta=b, margin=m, label_smoothing=s),
+        _preference, [(-2, 2), (-1, 1), (0.5, 2), (0, 1), (0.1, 0.2)], pairs=FEW_PAIRS,
+    ),
+    "odds ratio": Case(
+        lambda c, r, b: losses.odds_ratio_preference_loss(c, r, beta=b),
+        _odds_ratio, [(-2, -0.1), (-3, -0.5), (0.5, 2)], pairs=FEW_PAIRS,
+    ),
 }  # fmt: skip
 
-# Shapes and shardings of an argument; "number" is a Python number.
-LAYOUTS: dict[str, tuple[tuple[int, ...], P]] = {
-    "batch": ((8, 4), P("batch")),
-    "features": ((8, 4), P(None, "features")),
-    "both": ((8, 4), P("batch", "features")),
-    "replicated": ((8, 4), P()),
-    "row": ((4,), P()),
-    "sharded row": ((4,), P("features")),
-    "scalar": ((), P()),
-    "number": ((), P()),
-}
-# of the first argument, and of the others
-PAIRS = [
-    ("batch", "replicated"),
-    ("batch", "row"),
-    ("batch", "number"),
-    ("both", "features"),
-    ("both", "sharded row"),
-    ("replicated", "both"),
-    ("scalar", "batch"),
-]
-# On automatic axes nothing is refused, and the compiler places what it likes.
-FEW = {"auto": [("batch", "replicated"), ("both", "row")], "manual": [("batch", "row")]}
 COLLECTIVE = re.compile(
     r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 )
@@ -136,11 +198,13 @@ def _values_and_gradients(function: Callable[..., Array]) -> Callable[..., Any]:
         for arguments in every:
             wanted = tuple(i for i, x in enumerate(arguments) if not isinstance(x, float))
 
-            def total(*arguments: Any) -> Array:
+            def total(*arguments: Any) -> tuple[Array, Array]:
                 # A sum would have a cotangent of ones, whose collectives some formulas fold away.
-                return jnp.sum(function(*arguments) ** 2)
+                value = function(*arguments)
+                return jnp.sum(value**2), value
 
-            found.append((function(*arguments), *jax.grad(total, wanted)(*arguments)))
+            (_, value), gradients = jax.value_and_grad(total, wanted, has_aux=True)(*arguments)
+            found.append((value, *gradients))
         return found
 
     return evaluate
@@ -170,7 +234,7 @@ def _by_hand(function: Callable[..., Array], mesh: Any) -> Callable[..., Array]:
 def _complaints(case: Case, kind: str) -> Iterator[str]:
     types = {"explicit": AxisType.Explicit, "auto": AxisType.Auto, "manual": AxisType.Auto}
     mesh = jax.make_mesh((4, 2), ("batch", "features"), axis_types=(types[kind],) * 2)
-    pairs = FEW.get(kind, PAIRS)
+    pairs = FEW.get(kind, case.pairs)
     with jax.set_mesh(mesh):
         every, function, peer = _arguments(case, pairs, mesh), case.function, case.peer
         if kind == "manual":
