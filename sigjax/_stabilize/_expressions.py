@@ -141,7 +141,8 @@ def as_equation(
     avals = tuple(atom.aval for atom in atoms)
     key = (_signature(expression), result, avals, eqn.ctx)
     if key[0] is None or key not in known:
-        with eqn.ctx.manager:
+        # What is compiled is one equation, also where compiling was switched off.
+        with eqn.ctx.manager, jax.disable_jit(False):
             (known[key],) = jax.make_jaxpr(function)(*avals).eqns
     call = known[key]
     aval: Any = call.outvars[0].aval

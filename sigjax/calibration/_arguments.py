@@ -206,11 +206,3 @@ def _is_weight(weights: Array) -> Array:
 
 def _largest_weight(dtype: np.dtype) -> float:
     return float(jnp.finfo(dtype).max) / 4  # the inverse of its power of two is a normal number
-
-
-def nan_unless(valid: Array, x: Array) -> Array:
-    """The array where it is valid, and NaN elsewhere.
-
-    The root makes the NaN only then: a constant would trip `jax_debug_nans` in every call.
-    """
-    return x + jnp.sqrt(jnp.where(valid, 0, -1).astype(x.dtype))

@@ -13,11 +13,11 @@ from sigjax.functional import sigmoid
 
 from ..functional._sigmoid import SIGMOID
 from ..functional._softplus import SOFTPLUS
+from ..functional._undefined import nan_unless
 from ._arguments import (
     Values,
     floating,
     in_one_dtype,
-    nan_unless,
     nonnegative_weights,
     one_dimensional,
     require,

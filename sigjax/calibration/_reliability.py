@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..functional._arguments import check_integers
+from ..functional._undefined import nan_unless
 from ._arguments import (
     Values,
     classes_of,
     floating,
     labels_of,
-    nan_unless,
     nonnegative_weights,
     require,
 )

@@ -10,13 +10,13 @@ from jax import Array, lax
 
 from sigjax.functional import sigmoid
 
+from ..functional._undefined import nan_unless
 from ._arguments import (
     Values,
     classes_of,
     floating,
     in_one_dtype,
     labels_of,
-    nan_unless,
     nonnegative_weights,
     require,
     two_classes,

@@ -14,13 +14,14 @@ from ._exponentials import decay, exp_in_two, horner, log_of
 from ._log1mexp import minus_log1m
 from ._precision import Kernel
 from ._root import ONE_LESS_1_OVER_E
+from ._undefined import defined_where
 
 # Below this p of any format, -log(1 - p) and p are the same number.
 _TINY = 2.0**-55
 
 
 def _inside(p: Array, value: Array) -> Array:
-    return jnp.where((p >= 0) & (p <= 1), value, jnp.nan)
+    return defined_where((p >= 0) & (p <= 1), value)
 
 
 def _hazard(p: Array) -> Array:

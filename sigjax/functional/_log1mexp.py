@@ -11,13 +11,14 @@ from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, horner, log_of, magnitude, two_atanh_half
 from ._precision import Kernel
+from ._undefined import defined_where
 
 # Below this x of any format, 1 - e^-x and x are the same number.
 _TINY = 2.0**-55
 
 
 def _nan_below_0(x: Array, value: Array) -> Array:
-    return jnp.where(x >= 0, value, jnp.nan)
+    return defined_where(x >= 0, value)
 
 
 def log_complement(x: Array) -> Array:

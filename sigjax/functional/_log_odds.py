@@ -26,6 +26,7 @@ from ._exponentials import magnitude, reduced_ratio, two_atanh_half
 from ._interpolation import scaled_derivative
 from ._precision import Kernel
 from ._sigmoid import tanh_half
+from ._undefined import defined_where
 
 
 def _aligned(below: Scaled, above: Scaled) -> tuple[DoubleWord, DoubleWord, Array]:
@@ -53,8 +54,9 @@ def _value(below: Scaled, above: Scaled) -> Array:
     outer = two_atanh_half(z) + (lost + k.astype(z.dtype) * math.log(2))
     # Where one part is at most twice the other a logarithm of the quotient would cancel.
     inside = jnp.where(jnp.abs(centre) < 2 / 3, two_atanh_half(centre), outer)
-    edge = jnp.where(below.high == 0, -jnp.inf, jnp.where(above.high == 0, jnp.inf, jnp.nan))
-    return jnp.where((below.high > 0) & (above.high > 0), inside, edge)
+    valid = (below.high > 0) & (above.high > 0)
+    limits = (below.high == 0, -math.inf), (above.high == 0, math.inf)
+    return defined_where(valid, inside, *limits)
 
 
 def _nth_derivative(order: int, below: Scaled, above: Scaled) -> Array:

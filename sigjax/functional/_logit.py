@@ -10,6 +10,7 @@ from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import as_normal, reduced_ratio, two_atanh_half
 from ._precision import Kernel
+from ._undefined import defined_where
 
 _RAISED = 2.0**32
 
@@ -24,8 +25,8 @@ def _value(p: Array) -> Array:
     z = jnp.where(in_middle, centre, z)
     exponent = jnp.where(in_middle, 0, j + k)
     inside = two_atanh_half(z) + exponent.astype(p.dtype) * math.log(2)
-    outside = jnp.where(p == 0, -jnp.inf, jnp.where(p == 1, jnp.inf, jnp.nan))
-    return jnp.where((normal > 0) & (p < 1), inside, outside.astype(p.dtype))
+    valid = (normal > 0) & (p < 1)
+    return defined_where(valid, inside, (p == 0, -math.inf), (p == 1, math.inf))
 
 
 def _nth_derivative(order: int) -> Kernel:
@@ -41,14 +42,14 @@ def _nth_derivative(order: int) -> Kernel:
         q = 1 - p
         product = p * q
         if order == 1:
-            return 1 / jnp.where(product >= 0, product, jnp.nan)
+            return defined_where(product >= 0, 1 / product)
         if order == 2:  # raised, so that the square is normal wherever the result is finite
-            raised = jnp.where(product >= 0, product, jnp.nan) * _RAISED
-            return (p * (2 * _RAISED**2) - _RAISED**2) / (raised * raised)
+            raised = product * _RAISED
+            value = (p * (2 * _RAISED**2) - _RAISED**2) / (raised * raised)
+            return defined_where(product >= 0, value)
         # pq = (1 - (p-q)^2)/4 keeps what 1 - p rounds away where both are about 1/2.
         excess = 2 * p - 1
         product = jnp.where(jnp.abs(excess) < 1 / 2, (1 - excess * excess) / 4, product)
-        product = jnp.where(product >= 0, product, jnp.nan)
         inverse = 1 / product
         if order % 2:
             total = p**order + q**order
@@ -57,7 +58,7 @@ def _nth_derivative(order: int) -> Kernel:
         total = factorial * total
         for _ in range(order):  # factor by factor: (pq)^n underflows before the result overflows
             total = total * inverse
-        return total
+        return defined_where(product >= 0, total)
 
     return kernel
 

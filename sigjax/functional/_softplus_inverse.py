@@ -10,6 +10,7 @@ from ._elementwise import Elementwise
 from ._exponentials import decay, magnitude, two_atanh_half
 from ._precision import Kernel
 from ._root import LOG_2
+from ._undefined import defined_where
 
 
 def _value(y: Array) -> Array:
@@ -21,7 +22,7 @@ def _value(y: Array) -> Array:
 
 
 def _first(y: Array) -> Array:
-    return jnp.where(y >= 0, 1 / decay(magnitude(y)).complement(), jnp.nan)
+    return defined_where(y >= 0, 1 / decay(magnitude(y)).complement())
 
 
 def nth_derivative(order: int) -> Kernel:

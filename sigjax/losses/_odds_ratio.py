@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from ..functional._compiled import compiled
 from ..functional._exponentials import log1p_unit, log_of
 from ..functional._root import LOG_2
+from ..functional._undefined import nan_unless
 from ._checked import LARGEST, checked
 from ._elements import Axis, elements
 from ._partials import Kernel, Orders, by_tracing, differentiable
@@ -29,7 +30,7 @@ class _Odds:
     """The quantities above."""
 
     def __init__(self, chosen: Array, rejected: Array):
-        chosen, rejected = (lax.select(x <= 0, x, jnp.nan * x) for x in (chosen, rejected))
+        chosen, rejected = (nan_unless(x <= 0, x) for x in (chosen, rejected))
         d, rest = difference(chosen, rejected)
         self.right = d >= 0
         self.tail = Tail(lax.abs(d), lax.select(self.right, rest, -rest))

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions
 from ..functional._implicit import with_derivatives
+from ..functional._undefined import nan_unless
 from ._double import in_double
 from ._gaussian import gaussian_expectation
 from ._mean_field import (
@@ -76,7 +77,7 @@ def _critical_weight_std(static: tuple[Activation, tuple[float, float]], bias_st
     low, high = lax.fori_loop(0, _HALVINGS, halve, lax.stop_gradient(ends))
     log_std = with_derivatives(excess, (low + high) / 2)
     reached = jnp.abs(excess(log_std)) < _JUMP
-    return jnp.where(reached, jnp.exp(log_std), jnp.nan)
+    return nan_unless(reached, jnp.exp(log_std))
 
 
 class CriticalPoint(NamedTuple):

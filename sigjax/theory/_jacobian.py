@@ -9,6 +9,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions, check_integers
+from ..functional._undefined import nan_unless
 from ._double import in_double
 from ._gaussian import COARSE_NODES, NODES, normal_nodes
 from ._mean_field import Activation, refuse_negative, slope_of
@@ -246,4 +247,4 @@ def _jacobian_density(
     m = log_eigenvalue(jnp.exp(log_w))[1]
     lost = jnp.abs(residual(log_w, heights[-1])) > _LOST
     density = -2 / (jnp.pi * s) * jnp.imag((1 + m) * jnp.exp(2 * jnp.log(s) - above(heights[-1])))
-    return jnp.where(lost, jnp.nan, density)
+    return nan_unless(~lost, density)

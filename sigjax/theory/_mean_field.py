@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions, check_numbers
 from ..functional._implicit import with_derivatives
+from ..functional._undefined import nan_unless
 from ._double import in_double
 from ._gaussian import DEGREES, gaussian_expectation, hermite_coefficients
 
@@ -158,14 +159,14 @@ def _mean_field(activation: Activation, weight_std: Array, bias_std: Array) -> M
     chi1 = gradient_factor(activation, weight_std, q)
     chi_q = _with_slope(following, q)[1]
     c, chi_c = _correlation(activation, weight_std, bias_std, q, chi1)
-    nan = jnp.nan
+    known = converged | exploded
     return MeanField(
-        q=jnp.where(vanished, 0.0, jnp.where(exploded, jnp.inf, jnp.where(converged, q, nan))),
-        chi1=jnp.where(converged | exploded, chi1, nan),
-        c=jnp.where(inside, c, nan),
-        xi_q=jnp.where(converged, _depth_scale(chi_q), nan),
-        xi_c=jnp.where(inside, _depth_scale(chi_c), nan),
-        xi_gradient=jnp.where(converged | exploded, _depth_scale(chi1), nan),
+        q=nan_unless(known, jnp.where(vanished, 0.0, jnp.where(exploded, jnp.inf, q))),
+        chi1=nan_unless(known, chi1),
+        c=nan_unless(inside, c),
+        xi_q=nan_unless(converged, _depth_scale(chi_q)),
+        xi_c=nan_unless(inside, _depth_scale(chi_c)),
+        xi_gradient=nan_unless(known, _depth_scale(chi1)),
         converged=converged,
     )
 
