@@ -69,7 +69,7 @@ class FlipFlop:
         drive = jnp.stack(
             broadcast(self.drive + self.difference, self.drive - self.difference), axis=-1
         )
-        drive = drive if args is None else sum(of_one_rank(drive, args))
+        drive = drive if args is None else jnp.add(*of_one_rank(drive, args))
         weight, gain = (x[..., None] for x in broadcast(self.weight, self.gain))
         weight, gain, drive, state = of_one_rank(weight, gain, drive, state)
         return sigmoid(gain * (drive - weight * state[..., ::-1])) - state

@@ -17,6 +17,7 @@ from ..functional._sigmoid import SIGMOID
 from ..initializers import chrono
 from ._cell import Cell, Steps, bias_of
 from ._defaults import LECUN_NORMAL, ZEROS
+from ._products import under
 from ._recurrence import Resets, affine, aligned
 
 
@@ -167,14 +168,15 @@ class MinGRU(Cell):
         kept, taken = SIGMOID(-gate), SIGMOID(gate) * candidate
         if resets is not None:
             at = aligned(resets.at, kept)
-            taken = jnp.where(at, kept * resets.state.astype(kept.dtype) + taken, taken)
+            anew = under(resets.state.astype(kept.dtype), kept)
+            taken = jnp.where(at, kept * anew + taken, taken)
             kept = jnp.where(at, 0, kept)
 
         def after(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
             return first[0] * second[0], second[0] * first[1] + second[1]
 
         kept, taken = lax.associative_scan(after, (kept, taken))
-        states = kept * carry.astype(kept.dtype) + taken
+        states = kept * under(carry.astype(kept.dtype), kept) + taken
         return Steps(
             states[-1],
             states.astype(dtype),

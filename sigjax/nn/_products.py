@@ -30,6 +30,11 @@ def dot(x: Array, kernel: Array, precision: Precision, wide: Any) -> Array:
     )
 
 
+def under(x: Array, like: Array) -> Array:
+    """`x` with leading axes of size 1, as many axes as `like`: no rank is promoted."""
+    return jnp.expand_dims(x, tuple(range(like.ndim - x.ndim)))
+
+
 def turned(kernel: Array) -> Array:
     """A kernel with its input axis last: what `wide_dot` multiplies by."""
     return jnp.moveaxis(kernel, 0, -1)

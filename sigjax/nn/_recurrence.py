@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
-from ._products import Precision, dot, turned, turned_tangent, wide_dot
+from ._products import Precision, dot, turned, turned_tangent, under, wide_dot
 
 Carry = Any  # the state: one array, or a tuple of them
 Gates = Any  # a named tuple of arrays
@@ -130,7 +130,7 @@ def advance(
 def affine(x: Array, kernel: Array, bias: Array | None, precision: Precision, wide: Any) -> Array:
     """A product in the dtype of the kernel, summed and biased in the wide one."""
     product = dot(x, kernel, precision, wide)
-    return product if bias is None else product + bias
+    return product if bias is None else product + under(bias, product)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -238,7 +238,7 @@ def _tangent_of_affine(
     if not terms:  # zeros of the product's type; nothing else of it is used
         terms.append(jnp.zeros_like(dot(x, kernel, precision, wide)))
     product = sum(terms[1:], terms[0])
-    return product if dbias is None else product + dbias
+    return product if dbias is None else product + under(dbias, product)
 
 
 def partials(function: Callable[..., Array], *arguments: Any) -> Any:
@@ -270,7 +270,9 @@ def anew(reset: Array | None, resets: Resets | None, carry: Carry) -> Carry:
     if reset is None or resets is None:
         return carry
     return jax.tree.map(
-        lambda state, part: jnp.where(aligned(reset, part), state, part), resets.state, carry
+        lambda state, part: jnp.where(aligned(reset, part), under(state, part), part),
+        resets.state,
+        carry,
     )
 
 
