@@ -5,6 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..functional._arguments import check_numbers
+from ._double import elementwise_in_double
 
 # The sigmoid's slope is largest at 0.
 STEEPEST = 0.25
@@ -38,9 +39,14 @@ def sigmoid_gradient_bound(weight_norms: ArrayLike, *, steepest: float = STEEPES
       28:1310-1318.
     """
     check_numbers(weight_norms=weight_norms)
-    norms = jnp.asarray(weight_norms, float)
-    if norms.ndim == 0:
+    if jnp.ndim(weight_norms) == 0:
         raise ValueError("weight_norms must have an axis of layers, got a scalar")
-    steps = jnp.log10(norms * steepest)
+    steps = _log10_of_product(None, weight_norms, steepest)
     bounds = jnp.cumsum(steps[..., ::-1], -1)[..., ::-1]
-    return jnp.concatenate([bounds, jnp.zeros_like(bounds[..., :1])], -1)
+    last = jnp.zeros_like(jnp.sum(steps, -1, keepdims=True))  # also where there is no step
+    return jnp.concatenate([bounds, last], -1)
+
+
+@elementwise_in_double
+def _log10_of_product(_: None, a: Array, b: Array) -> Array:
+    return jnp.log10(a * b)

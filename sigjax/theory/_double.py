@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,10 @@ from jax.typing import ArrayLike
 _BATCH = 32
 
 
-def in_double(formula: Callable[..., Any]) -> Callable[..., Any]:
+Formula: TypeAlias = Callable[..., Any]
+
+
+def in_double(formula: Formula) -> Formula:
     r"""Evaluates `formula(static, *scalars)` in float64 over arrays that broadcast.
 
     Near criticality depth scales are $1/|\log \chi|$ with $\chi$ near 1: float32 has no digits
@@ -29,25 +32,39 @@ def in_double(formula: Callable[..., Any]) -> Callable[..., Any]:
       formula: maps a hashable object and float64 scalars to a pytree of arrays; differentiable
         in forward mode.
     """
-    over_grid = jax.jit(functools.partial(_over_grid, formula), static_argnums=0)
+    return _in_double(formula, point_by_point=True)
+
+
+def elementwise_in_double(formula: Formula) -> Formula:
+    """The same for a formula of arrays that broadcast, which is evaluated on whole ones."""
+    return _in_double(formula, point_by_point=False)
+
+
+def _in_double(formula: Formula, *, point_by_point: bool) -> Formula:
+    of_arrays = functools.partial(_over_grid, formula) if point_by_point else formula
+    compiled = jax.jit(of_arrays, static_argnums=0)
 
     @functools.wraps(formula)
     def evaluate(static: Any, *arguments: ArrayLike) -> Any:
         dtype = jnp.result_type(float)
         traced = [i for i, x in enumerate(arguments) if isinstance(x, jax.core.Tracer)]
+        # What outlives the trace, as a derivative's rule does, must not hold its tracers.
+        known = tuple(None if i in traced else x for i, x in enumerate(arguments))
 
         @jax.custom_jvp
         def call(*varying: Array) -> Any:
             with jax.enable_x64(True):
-                wide = _widened(arguments, dict(zip(traced, varying, strict=True)))
-                values = over_grid(static, *wide)
+                wide = _widened(known, dict(zip(traced, varying, strict=True)))
+                values = compiled(static, *wide)
                 return jax.tree.map(lambda x: x.astype(dtype) if _is_real(x) else x, values)
 
         @call.defjvp
         def _(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> Any:
             replaced = dict(zip(traced, primals, strict=True))
-            current = [replaced.get(i, argument) for i, argument in enumerate(arguments)]
-            slopes = [_slope(formula, position)(static, *current) for position in traced]
+            current: list[Any] = [replaced.get(i, argument) for i, argument in enumerate(known)]
+            slopes = [
+                _slope(formula, position, point_by_point)(static, *current) for position in traced
+            ]
             grid = jnp.broadcast_shapes(*(jnp.shape(argument) for argument in current))
             steps = [jnp.broadcast_to(tangent, grid) for tangent in tangents]
             result = call(*primals)
@@ -59,7 +76,7 @@ def in_double(formula: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @functools.cache
-def _slope(formula: Callable[..., Any], position: int) -> Callable[..., Any]:
+def _slope(formula: Formula, position: int, point_by_point: bool) -> Formula:
     """The partial derivative with respect to one scalar; 0 for results that are not real."""
 
     def slope(static: Any, *scalars: Array) -> Any:
@@ -72,10 +89,10 @@ def _slope(formula: Callable[..., Any], position: int) -> Callable[..., Any]:
             lambda leaf, slope: slope if _is_real(leaf) else jnp.zeros(leaf.shape), result, tangent
         )
 
-    return in_double(slope)
+    return _in_double(slope, point_by_point=point_by_point)
 
 
-def _over_grid(formula: Callable[..., Any], static: Any, *arguments: Array) -> Any:
+def _over_grid(formula: Formula, static: Any, *arguments: Array) -> Any:
     """The formula at every point of the broadcast arguments, some points at a time."""
     shape = jnp.broadcast_shapes(*(argument.shape for argument in arguments))
     if shape == ():
@@ -99,7 +116,7 @@ def _over_grid(formula: Callable[..., Any], static: Any, *arguments: Array) -> A
     )
 
 
-def _widened(arguments: tuple[ArrayLike, ...], varying: dict[int, Array]) -> list[Array]:
+def _widened(arguments: tuple[ArrayLike | None, ...], varying: dict[int, Array]) -> list[Array]:
     return [
         lax.convert_element_type(varying[i], jnp.float64)
         if i in varying
