@@ -20,20 +20,26 @@ def arguments():
     return jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32), 10.0, -8.0
 
 
-def definition(x, y, temperature, bias):
-    """In float64 NumPy, with gradients from the closed form."""
+def definition(x, y, temperature, bias, labels=None):
+    """In float64 NumPy, with gradients from the closed form; by the labels last."""
     x, y = np.float64(x), np.float64(y)
+    labels = np.eye(len(x)) if labels is None else np.float64(labels)
     similarity = x @ y.T
-    sign = 2 * np.eye(len(x)) - 1
-    logits = sign * (temperature * similarity + bias)
-    loss = np.logaddexp(0, -logits).sum() / len(x)
-    slope = -sign / (1 + np.exp(logits)) / len(x)
-    return loss, (
+    logits = temperature * similarity + bias
+    entropy = labels * np.logaddexp(0, -logits) + (1 - labels) * np.logaddexp(0, logits)
+    slope = (1 / (1 + np.exp(-logits)) - labels) / len(x)
+    return entropy.sum() / len(x), (
         temperature * slope @ y,
         temperature * slope.T @ x,
         (slope * similarity).sum(),
         slope.sum(),
+        -logits / len(x),
     )
+
+
+def assert_same(found, expected):
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6 * np.abs(theirs).max())
 
 
 def sharded(chunk_size):
@@ -69,9 +75,8 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_value_and_gradients_are_those_of_the_definition(name, arguments):
     found = jax.jit(jax.value_and_grad(FORMS[name], (0, 1, 2, 3)))(*arguments)
-    expected = definition(*arguments)
-    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6 * np.abs(theirs).max())
+    loss, gradients = definition(*arguments)
+    assert_same(found, (loss, gradients[:4]))
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -101,6 +106,104 @@ def test_forward_mode_and_second_derivatives(name, arguments):
     np.testing.assert_allclose(slope, jax.grad(naive)(temperature), rtol=1e-5)
     second, expected = (jax.jit(jax.grad(jax.grad(f)))(temperature) for f in (ours, naive))
     np.testing.assert_allclose(second, expected, rtol=1e-4)
+
+
+TEXTS = 24  # more than there are images
+
+
+@pytest.fixture(scope="module")
+def labelled(arguments):
+    """Some images, more texts, and how well they fit: certain, impossible or in between."""
+    x, y, temperature, _ = arguments
+    labels = np.random.default_rng(1).choice([0.0, 0.25, 1.0], (16, TEXTS)).astype(np.float32)
+    labels[3] = 0  # an image without a text
+    return x[:16], y[:TEXTS], temperature, -1.0, jnp.asarray(labels)
+
+
+def with_labels(chunk_size=None):
+    def loss(x, y, temperature, bias, labels):
+        return sigmoid_pairwise_loss(x, y, temperature, bias, labels=labels, chunk_size=chunk_size)
+
+    return loss
+
+
+def shards_with_labels(x, y, temperature, bias, labels):
+    """Labels are split by their images, and have the columns of all texts."""
+    mesh = jax.make_mesh((4,), ("data",))
+    by_image = P("data")
+
+    def local(x, y, temperature, bias, labels):
+        options = {"axis_name": "data", "labels": labels, "chunk_size": 3}
+        return sigmoid_pairwise_loss(x, y, temperature, bias, **options)
+
+    split = jax.shard_map(
+        local, mesh=mesh, in_specs=(by_image, by_image, P(), P(), by_image), out_specs=P()
+    )
+    x, y, labels = jax.reshard((x, y, labels), jax.NamedSharding(mesh, by_image))
+    return split(x, y, jnp.float32(temperature), jnp.float32(bias), labels)
+
+
+LABELLED = {
+    "plain": with_labels(),
+    "chunked": with_labels(8),
+    "sharded and chunked": shards_with_labels,
+}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_matrix_of_labels_for_unequal_numbers(name, labelled):
+    loss = jax.value_and_grad(LABELLED[name], (0, 1, 2, 3, 4))
+    assert_same(jax.jit(loss)(*labelled), definition(*labelled))
+
+
+def test_explicit_axes_of_images_and_of_features(labelled):
+    places = P("data", "model"), P("data"), P(), P(), P("data")
+    mesh = jax.make_mesh((2, 2), ("data", "model"))
+    with jax.set_mesh(mesh):
+        placed = [
+            jax.device_put(jnp.asarray(each), jax.NamedSharding(mesh, place))
+            for each, place in zip(labelled, places, strict=True)
+        ]
+        loss = jax.value_and_grad(with_labels(), (0, 1, 2, 3, 4))
+        found = jax.jit(loss)(*placed)
+    assert_same(found, definition(*labelled))
+
+
+def test_whole_and_boolean_labels_are_the_same_labels(labelled):
+    x, y, temperature, bias, labels = labelled
+    known = labels == 1
+    expected, by_image = jax.value_and_grad(with_labels())(
+        x, y, temperature, bias, known.astype(jnp.float32)
+    )
+    for dtype in (bool, jnp.int8):
+        same = known.astype(dtype)
+        found = jax.value_and_grad(with_labels())(x, y, temperature, bias, same)
+        np.testing.assert_array_equal(found[0], expected)
+        np.testing.assert_array_equal(found[1], by_image)
+
+
+def test_labels_on_the_diagonal_are_no_labels(arguments):
+    x, y, temperature, bias = arguments
+    found, expected = (
+        sigmoid_pairwise_loss(x, y, temperature, bias, labels=labels)
+        for labels in (jnp.eye(PAIRS), None)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_second_derivatives_with_labels(labelled):
+    x, y, temperature, bias, labels = labelled
+
+    def naive(bias):
+        logits = temperature * (x @ y.T) + bias
+        entropy = jax.nn.softplus(logits) - labels * logits
+        return jnp.sum(entropy) / len(x)
+
+    def ours(bias):
+        return with_labels(8)(x, y, temperature, bias, labels)
+
+    second, expected = (jax.jit(jax.grad(jax.grad(f)))(bias) for f in (ours, naive))
+    np.testing.assert_allclose(second, expected, rtol=1e-5)
 
 
 def test_memory_of_the_chunked_form():
@@ -143,6 +246,17 @@ def test_certain_pairs_cost_nothing_and_wrong_ones_what_they_should():
         ({"temperature": jnp.zeros(2)}, ValueError, "'temperature' must be a scalar"),
         ({"chunk_size": 3}, ValueError, "'chunk_size' must divide the 4 texts, got 3"),
         ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, got 0"),
+        (
+            {"labels": jnp.eye(3)},
+            ValueError,
+            r"'labels' must have shape \[N, M\] = \(4, 4\), got \(3, 3\)",
+        ),
+        (
+            {"labels": jnp.zeros((4, 5)), "text": jnp.zeros((5, 3))},
+            ValueError,
+            r"shapes \[N, features\] and \[M, features\], got \(4, 2\) and \(5, 3\)",
+        ),
+        ({"labels": np.zeros((4, 4), np.complex64)}, TypeError, "'labels' must be real"),
     ],
 )
 def test_refusals(change, error, message):
