@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from sigjax.dynamics import SleepWake, continuation
+from sigjax.dynamics import SleepWake
 
 
 def test_bistable_range_of_2008():
@@ -50,27 +50,6 @@ def test_folds_of_ten_thousand_switches():
     there = ~np.isnan(low)
     assert 1000 < there.sum() < 9999
     assert (np.asarray(low)[there] <= np.asarray(high)[there]).all()
-
-
-def test_continuation_finds_the_same_folds():
-    with jax.enable_x64(True):
-        model = SleepWake()
-
-        def residual(state, drive):
-            sleep, wake = state
-            return jnp.stack(
-                [
-                    model.nu_vm * model.firing_rate(wake) + drive - sleep,
-                    model.a + model.nu_mv * model.firing_rate(sleep) - wake,
-                ]
-            )
-
-        start = model.equilibria(1.0).states[0]
-        branch = continuation(residual, start, 1.0, bounds=(1.0, 3.0), step=0.05, max_points=800)
-        folds = np.asarray(branch.folds()[0])
-        low, high = model.folds()
-        np.testing.assert_allclose(folds[~np.isnan(folds)], [high, low], atol=1e-6)
-        assert branch.stopped.startswith("the parameter came to a bound at parameter 3")
 
 
 @pytest.mark.parametrize(

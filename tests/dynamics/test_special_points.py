@@ -24,6 +24,7 @@ REACTION = {
 
 
 def test_folds_of_autos_tutorial():
+    @jax.jit
     def reaction(heat):
         def residual(u, rate):
             made = rate * (1 - u[0]) * jnp.exp(u[1])
@@ -32,9 +33,8 @@ def test_folds_of_autos_tutorial():
         return continuation(residual, jnp.zeros(2), 0.0, bounds=(0.0, 0.25))
 
     with jax.enable_x64(True):
-        branches = jax.jit(jax.vmap(reaction))(jnp.array(list(REACTION)))
-        for row, (heat, published) in enumerate(REACTION.items()):
-            rates, states = found(jax.tree.map(lambda x, row=row: x[row], branches.turning_points))
+        for heat, published in REACTION.items():
+            rates, states = found(reaction(jnp.asarray(heat)).turning_points)
             np.testing.assert_allclose(
                 np.column_stack([rates, states]), published, rtol=1e-5
             )  # all the digits that there are
@@ -127,7 +127,7 @@ def test_the_other_branch_of_a_pitchfork_turns_there_without_a_fold():
 
 def test_a_loop_between_two_pitchforks_is_walked_once():
     with jax.enable_x64(True):
-        start = FlipFlop(6.0, -1.0).equilibria().states[0]
+        start = FlipFlop(6.0, np.float64(-1.0)).equilibria().states[0]
         main, *others = continuation(
             lambda x, drive: FlipFlop(6.0, drive).vector_field(0.0, x),
             start,
