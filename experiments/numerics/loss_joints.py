@@ -127,7 +127,7 @@ def _logits(generator: Generator, count: int, dtype: np.dtype) -> np.ndarray:
 def _moderate(generator: Generator, arguments: int, count: int, dtype: np.dtype) -> np.ndarray:
     """Related numbers that leave room for a sum of products with a weight."""
     drawn = related(generator, arguments, count, dtype)
-    return np.clip(np.where(np.abs(drawn) < 1e-10, 0, drawn), -1e5, 1e5)
+    return np.clip(np.where(np.abs(drawn) < 1e-10, 0, drawn), -1e10, 1e10)
 
 
 def _scores(generator: Generator, arguments: int, count: int, dtype: np.dtype) -> np.ndarray:
@@ -140,7 +140,7 @@ def _scores(generator: Generator, arguments: int, count: int, dtype: np.dtype) -
         generator.uniform(size=count) < 0.3, (scores[:, 0] - scores[:, 1]) * weight * close, margin
     )
     share = units(generator, count, dtype)
-    return np.column_stack([scores, weight, np.clip(margin, -1e5, 1e5), share])
+    return np.column_stack([scores, weight, np.clip(margin, -1e15, 1e15), share])
 
 
 def _log_probabilities(
@@ -201,6 +201,7 @@ LOSS_JOINTS: dict[str, Joint] = {
             (1, 0, 1, 0, 0): _larger_of_mixed,
             (0, 1, 1, 0, 0): _larger_of_mixed,
         },
+        digits=120,
     ),
     "odds_ratio_preference_loss": Joint(
         lambda c, r, beta: losses.odds_ratio_preference_loss(c, r, beta=beta),

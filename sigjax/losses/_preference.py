@@ -82,18 +82,24 @@ def _argument(
     chosen: Array, rejected: Array, beta: Array | None, margin: Array | None
 ) -> _Argument:
     d, rest = difference(chosen, rejected)
-    x = d
+    x, last = d, jnp.zeros_like(d)
     if beta is not None:
         x, lost = two_product(d, beta)
-        rest = rest * beta + lost
+        if margin is None:
+            rest = rest * beta + lost
+        else:
+            rest, last = two_product(rest, beta)
+            rest, lost = two_sum(rest, lost)
+            last = last + lost
     scaled = saturate(x), rest
-    if margin is not None:
+    if margin is not None:  # where terms cancel, rounding errors of rounding errors count
         x, lost = two_sum(x, -margin)
-        rest = rest + lost
+        rest, lost = two_sum(rest, lost)
+        last = last + lost
     if beta is not None or margin is not None:
-        total = x + rest  # where terms cancelled, what is left of the rounding errors counts
+        total = x + rest
         finite = lax.is_finite(total)
-        rest = lax.select(finite, rest - (total - x), jnp.zeros_like(x))
+        rest = lax.select(finite, rest - (total - x) + last, jnp.zeros_like(x))
         x = lax.select(finite, total, x)
     # A subnormal x is 0 or not, as the compiler likes, at each of its comparisons with 0.
     x = choose(less(lax.abs(x), float(jnp.finfo(x.dtype).tiny)), 0.0, x, x)
