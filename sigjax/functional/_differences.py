@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from . import _log1mexp
+from ._arithmetic import choose
 from ._double_word import (
     DoubleWord,
     Scaled,
@@ -64,9 +65,8 @@ def _put_back(nth_derivative: Callable[[int], Kernel], order: int, d: Array, res
 
 def plain_difference(a: Array, b: Array) -> DoubleWord:
     """a - b, and 0 where both are the same infinity, for functions that are flat next to 0."""
-    d, lost = two_sum(a, -b)
-    lost = jnp.where(jnp.isfinite(d), lost, 0)
-    return DoubleWord(jnp.where(jnp.isinf(a) & (a == b), 0, d), lost)
+    d, lost = two_sum(a, lax.neg(b))
+    return DoubleWord(choose(lax.eq(a, b), 0.0, d, a), choose(lax.is_finite(d), lost, 0.0, a))
 
 
 def smooth(nth_derivative: Callable[[int], Kernel]) -> Callable[[int], DifferenceKernel]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ._arithmetic import add, choose, less, multiply, subtract
 from ._exponentials import as_normal, atanh_tail, exp_parts_in_two
 
 
@@ -36,10 +37,24 @@ def _bits_of(x: Array) -> tuple[jnp.dtype, int, int]:
 
 
 def two_sum(a: Array, b: Array) -> DoubleWord:
-    """a + b exactly, unless it overflows (Dekker: the larger one first)."""
-    a_first = jnp.abs(a) >= jnp.abs(b)
-    larger, smaller = jnp.where(a_first, a, b), jnp.where(a_first, b, a)
-    return renormalized(larger, smaller)
+    """a + b exactly, unless it overflows (Knuth); `b` may be a constant, `a` not."""
+    total = add(a, b)
+    part = subtract(total, a)
+    return DoubleWord(total, add(subtract(a, subtract(total, part)), subtract(b, part)))
+
+
+def two_product(a: Array, b: Array) -> DoubleWord:
+    """a b exactly (Dekker); where a part would be subnormal or infinite the low one is 0."""
+    left, right = split(a), split(b)
+    leading, lowest = multiply(left.high, right.high), multiply(left.low, right.low)
+    first, second = multiply(left.high, right.low), multiply(left.low, right.high)
+    product = add(leading, add(add(first, second), lowest))
+    lost = add(add(add(subtract(leading, product), first), second), lowest)
+    info = jnp.finfo(a.dtype)
+    least = float(info.tiny) / float(info.eps) ** 2
+    whole = lax.bitwise_and(lax.is_finite(product), less(least, lax.abs(leading)))
+    high = lax.select(whole, product, multiply(a, b))
+    return DoubleWord(high, choose(whole, lost, 0.0, a))
 
 
 def split(x: Array) -> DoubleWord:
@@ -47,8 +62,9 @@ def split(x: Array) -> DoubleWord:
     integer, fraction_bits, _ = _bits_of(x)
     lower = (fraction_bits + 1 + 1) // 2
     bits = lax.bitcast_convert_type(x, integer)
-    high = lax.bitcast_convert_type(bits & jnp.asarray(-(1 << lower), integer), x.dtype)
-    return DoubleWord(high, x - high)
+    cut = lax.full_like(bits, -(1 << lower))
+    high = lax.bitcast_convert_type(lax.bitwise_and(bits, cut), x.dtype)
+    return DoubleWord(high, subtract(x, high))
 
 
 def renormalized(high: Array, low: Array) -> DoubleWord:
@@ -147,7 +163,7 @@ def log1p(t: DoubleWord) -> DoubleWord:
 
     $2 \operatorname{artanh}(z/2)$ with $z = 2t/(2 + t)$, whose quotient is corrected.
     """
-    denominator, lost = two_sum(jnp.full_like(t.high, 2), t.high)
+    denominator, lost = two_sum(t.high, jnp.full_like(t.high, 2))
     z = 2 * (t.high / denominator)
     missing = 2 * t.low - z * (lost + t.low)
     z_rest = (_remainder(2 * t.high, z, denominator) + missing) / denominator

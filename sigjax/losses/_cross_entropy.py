@@ -9,10 +9,10 @@ from jax.typing import ArrayLike
 from ..functional import _sigmoid
 from ..functional._arithmetic import add, less, maximum, multiply, subtract
 from ..functional._compiled import compiled
+from ..functional._double_word import two_product, two_sum
 from ._checked import LARGEST, checked
 from ._elements import Axis, elements
 from ._partials import Kernel, Orders, differentiable
-from ._rounding import two_product, two_sum
 from ._tail import Tail, product_or_0, saturate, signed
 
 # With a = y + s (1/2 - y) for the smoothed label the loss is w a P + (1 - a) Q, where

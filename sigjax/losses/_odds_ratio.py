@@ -7,13 +7,14 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..functional._compiled import compiled
+from ..functional._differences import plain_difference
+from ..functional._double_word import two_product, two_sum
 from ..functional._exponentials import log1p_unit, log_of
 from ..functional._root import LOG_2
 from ..functional._undefined import nan_unless
 from ._checked import LARGEST, checked
 from ._elements import Axis, elements
 from ._partials import Kernel, Orders, by_tracing, differentiable
-from ._rounding import difference, two_product, two_sum
 from ._tail import Tail, saturate
 
 # With p = e^c and q = e^r the loss is log(1 + R), R = e^{r - c} (1 - p)/(1 - q). Of R and 1/R the
@@ -31,7 +32,7 @@ class _Odds:
 
     def __init__(self, chosen: Array, rejected: Array):
         chosen, rejected = (nan_unless(x <= 0, x) for x in (chosen, rejected))
-        d, rest = difference(chosen, rejected)
+        d, rest = plain_difference(chosen, rejected)
         self.right = d >= 0
         self.tail = Tail(lax.abs(d), lax.select(self.right, rest, -rest))
         p, q = Tail(-chosen), Tail(-rejected)

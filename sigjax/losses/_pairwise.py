@@ -99,8 +99,10 @@ def _all_texts(way, x, y, labels, at, own, temperature, bias, sums, by_label):
         of_labels = -saturate(found.logits) if by_label else None
         return jax.tree.map(jnp.add, sums, found.added), (found.text, of_labels)
 
-    firsts = jnp.arange(0, y.shape[0], size, dtype=jnp.int32)
-    sums, (text, of_labels) = lax.scan(advance, sums, (firsts, y.reshape(-1, size, y.shape[1])))
+    blocks = y.shape[0] // size
+    firsts = size * jnp.arange(blocks, dtype=jnp.int32)
+    texts = y.reshape(blocks, size, y.shape[1])
+    sums, (text, of_labels) = lax.scan(advance, sums, (firsts, texts))
     if by_label:
         of_labels = jnp.moveaxis(of_labels, 0, 1).reshape(x.shape[0], y.shape[0])
     return sums, text.reshape(y.shape), of_labels

@@ -11,10 +11,11 @@ from jax.typing import ArrayLike
 from ..functional import _sigmoid
 from ..functional._arithmetic import add, choose, less, multiply
 from ..functional._compiled import compiled
+from ..functional._differences import plain_difference
+from ..functional._double_word import two_product, two_sum
 from ._checked import LARGEST, checked
 from ._elements import Axis, elements
 from ._partials import Kernel, Orders, differentiable
-from ._rounding import difference, two_product, two_sum
 from ._tail import Tail, product_or_0, saturate, signed
 
 
@@ -81,7 +82,7 @@ class _Argument(NamedTuple):
 def _argument(
     chosen: Array, rejected: Array, beta: Array | None, margin: Array | None
 ) -> _Argument:
-    d, rest = difference(chosen, rejected)
+    d, rest = plain_difference(chosen, rejected)
     x, last = d, jnp.zeros_like(d)
     if beta is not None:
         x, lost = two_product(d, beta)

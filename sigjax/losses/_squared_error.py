@@ -8,10 +8,10 @@ from jax.typing import ArrayLike
 
 from ..functional import _sigmoid
 from ..functional._compiled import compiled
+from ..functional._double_word import two_product, two_sum
 from ._checked import checked
 from ._elements import Axis, elements
 from ._partials import Kernel, Orders, differentiable
-from ._rounding import two_product, two_sum
 from ._tail import Tail, signed
 
 # With T = sigma(-|z|) and c the probability that the label gives to the side on which z is not,
