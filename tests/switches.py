@@ -1,0 +1,477 @@
+"""Every public name under JAX's own switches, beside its numbers without them.
+
+A program, run by test_switches.py in a process of its own:
+
+    python tests/switches.py [CASE ...]
+
+It prints what a switch refuses or changes, and the public names that no case reaches.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import io
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen, nnx
+
+import sigjax
+from sigjax import calibration, dynamics, initializers, losses, nn, probe, theory
+
+X = np.array([-3.0, -0.25, 0.0, 2.0], np.float32)
+Y = np.array([1.5, 0.5, 2.0, -1.0], np.float32)
+P = np.array([0.05, 0.25, 0.5, 0.9], np.float32)
+LABELS = np.array([0, 1, 0, 1])
+WEIGHTS = np.array([1, 2, 0, 1], np.float32)
+ROWS = np.stack([X, Y, P])
+SQUARE = np.array([[1.0, 0.5], [-0.25, 0.75]], np.float32)
+SEQUENCE = np.sin(np.arange(24, dtype=np.float32)).reshape(2, 4, 3)
+IMAGE = SEQUENCE.reshape(1, 2, 4, 3)
+SCORES = np.array([-2.0, 1.5, -0.5, 3.0, 0.25, -1.0], np.float32)
+OUTCOMES = np.array([0, 1, 1, 1, 0, 0])
+
+
+# Types of results that are no trees of arrays, and what is never a result.
+NOTED: set[type] = set()
+WARNINGS = (sigjax.StabilizeWarning,)
+
+
+def slopes(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A result and the gradients of the sum of its elements, by one program."""
+
+    def total(*arguments: Any) -> tuple[jax.Array, Any]:
+        found = function(*arguments)
+        real = [x for x in jax.tree.leaves(found) if jnp.issubdtype(x.dtype, jnp.floating)]
+        return sum(map(jnp.sum, real)), found
+
+    everything = tuple(range(len(arguments)))
+    return jax.jit(jax.grad(total, everything, has_aux=True))(*arguments)
+
+
+def module(make: Callable[..., Any], inputs: np.ndarray, **options: Any) -> Any:
+    """What a module gives, and the gradients of the mean of its squares, by one program."""
+
+    def loss(model: nnx.Module, inputs: jax.Array) -> tuple[jax.Array, Any]:
+        found = model(inputs, **options)
+        return jnp.mean(jnp.square(jax.tree.leaves(found)[0])), found
+
+    @jax.jit
+    def run(inputs: jax.Array) -> Any:
+        gradient = nnx.grad(loss, has_aux=True)
+        gradients, found = gradient(make(rngs=nnx.Rngs(0)), inputs)
+        return found, nnx.to_pure_dict(gradients)
+
+    return run(inputs)
+
+
+def steps(cell: Callable[..., Any], **options: Any) -> Any:
+    return module(lambda rngs: nn.RNN(cell(rngs)), SEQUENCE, return_gates=True, **options)
+
+
+def flip_flop() -> Any:
+    @jax.jit
+    def run(flop: dynamics.FlipFlop) -> Any:
+        found = flop.equilibria()
+        return [
+            found, flop.stability(found.states[:1]), flop.nullclines(P), flop.window(),
+            flop.folds(), flop.vector_field(0.0, ROWS[:, :2]),
+        ]  # fmt: skip
+
+    single = dynamics.FlipFlop(*np.array([3.0, 1.5, 0.0, 1.0], np.float32))
+    return run(dynamics.FlipFlop(*np.array([6.0, 3.0, 0.1, 1.0], np.float32))), single.folds()
+
+
+def sleep_wake() -> Any:
+    @jax.jit
+    def run(switch: dynamics.SleepWake, state: jax.Array) -> Any:
+        return [
+            switch.equilibria(np.float32(2)), switch.stability(state[:2]), switch.folds(),
+            switch.awake(state), switch.vector_field(3.0, state), switch.firing_rate(state),
+        ]  # fmt: skip
+
+    state = np.array([-5.0, 1.0, 12.0], np.float32)
+    return run(jax.tree.map(np.float32, dynamics.SleepWake()), state)
+
+
+def joint() -> Any:
+    @jax.jit
+    def run(arm: dynamics.SigmoidJoint, state: jax.Array) -> Any:
+        return [
+            arm.equilibria(), arm.stability(), arm.natural_frequency(), arm.damping_ratio(),
+            arm.critical_damping(), arm.overshoot(), arm.energy(state), arm.period(P),
+            arm.vector_field(0.0, state),
+        ]  # fmt: skip
+
+    arm = dynamics.SigmoidJoint(*np.array([1.0, 0.4, 16.0, 1.0], np.float32))
+    return run(arm, np.array([0.5, -1.0], np.float32))
+
+
+def branch() -> Any:
+    """Without what is rounding only."""
+    start, parameter = np.array([1.5], np.float32), np.float32(-1.875)
+    found = dynamics.continuation(
+        lambda x, p: p - x + x**3, start, parameter, bounds=(-2.0, 2.0), step=0.2, max_points=4
+    )
+    known = dataclasses.replace(found, excess=None, tolerances=None)
+    return known, found.folds(), found.branch_points()
+
+
+def chain() -> nnx.Module:
+    rngs = nnx.Rngs(0)
+    return nnx.Sequential(nnx.Linear(4, 3, rngs=rngs), nnx.sigmoid, nnx.Linear(3, 2, rngs=rngs))
+
+
+def diagnosed() -> Any:
+    report = probe.diagnose(chain(), lambda net, x: jnp.mean(net(x)), jnp.asarray(ROWS))
+    NOTED.update(map(type, [report, *report.rows]))
+    return report.loss, [row.log10_gradient for row in report.rows]
+
+
+def diagnosed_linen() -> Any:
+    net = linen.Sequential([linen.Dense(3), linen.tanh, linen.Dense(1)])
+    net = net.bind(net.init(jax.random.key(0), ROWS))
+    return probe.diagnose_linen(net, lambda net, x: jnp.mean(net(x)), jnp.asarray(ROWS)).loss
+
+
+def tapped() -> Any:
+    def loss(seen: jax.Array, x: jax.Array) -> jax.Array:
+        return jnp.sum(probe.tap(x, seen) * 2)
+
+    seen = jax.grad(loss)(jnp.zeros(probe.PROBE_SIZE, jnp.float32), jnp.asarray(X))
+    return probe.read(seen)
+
+
+def watched() -> Any:
+    optimizer = optax.chain(probe.watch(every=2), optax.sgd(0.1))
+    parameters = {"w": jnp.asarray(X), "b": jnp.asarray(Y)}
+    state = optimizer.init(parameters)
+    for _ in range(2):
+        updates, state = optimizer.update(parameters, state, parameters)
+    return updates, state[0]
+
+
+def loaded() -> Any:
+    cell = nn.MinGRU(3, 2, rngs=nnx.Rngs(0))
+    weights = {
+        f"{layer}.{name}": np.ones(shape, np.float32)
+        for layer in ("dense_i",)
+        for name, shape in (("kernel", (3, 4)), ("bias", (4,)))
+    }
+    nn.load_weights(cell, weights, layout="nnx")
+    return nnx.to_pure_dict(nnx.state(cell, nnx.Param))
+
+
+def initialized(initializer: Callable[..., Any], *shape: int) -> Any:
+    return initializer(jax.random.key(0), shape, jnp.float32)
+
+
+def rewritten() -> Any:
+    return slopes(sigjax.stabilize(lambda x: -jnp.log(1 / (1 + jnp.exp(-x)))), X)
+
+
+def cited() -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        sigjax.cite()
+    return printed.getvalue()
+
+
+def of_two(function: Callable[..., Any]) -> Any:
+    return slopes(function, Y + 1, P - 1)
+
+
+BINARY = losses.sigmoid_binary_cross_entropy
+ECE = calibration.expected_calibration_error
+PAIR = np.stack([1 - P, P], axis=1)
+MEAN_FIELD = (jnp.tanh, np.float32(1.5), np.float32(0.3))
+
+# One more public name is one more line. What follows ": " says only what is tried.
+CASES: dict[str, Callable[[], Any]] = {
+    **{
+        name: lambda name=name: slopes(getattr(sigjax, name), X)
+        for name in (
+            "sigmoid", "log_sigmoid", "log1m_sigmoid", "softplus", "silu", "swish", "log_cosh",
+            "tanh_from_sigmoid", "hard_sigmoid", "sigmoid_derivative", "sigmoid_linear",
+            "sigmoid_linear_error", "cloglog_inverse",
+        )
+    },
+    **{
+        name: lambda name=name: slopes(getattr(sigjax, name), P)
+        for name in ("logit", "cloglog", "softplus_inverse", "log1mexp")
+    },
+    **{
+        name: lambda name=name: slopes(getattr(sigjax, name), -P)
+        for name in ("logitexp", "logit1mexp")
+    },
+    "logaddexp": lambda: of_two(sigjax.logaddexp),
+    "logsubexp": lambda: of_two(sigjax.logsubexp),
+    "log_sigmoid_diff": lambda: of_two(sigjax.log_sigmoid_diff),
+    "soft_switch": lambda: slopes(sigjax.soft_switch, X, Y, P),
+    "bounded_sigmoid": lambda: slopes(sigjax.bounded_sigmoid, X, P - 1, P + 2),
+    "bounded_logit": lambda: slopes(sigjax.bounded_logit, P, P - 1, P + 2),
+    "bounded_logit: numbers": lambda: slopes(lambda y: sigjax.bounded_logit(y, 0.0, 1.0), P),
+    "bounded_sigmoid_log_det": lambda: slopes(sigjax.bounded_sigmoid_log_det, X, P - 1, P + 2),
+    "sigmoid: faithful": lambda: slopes(lambda x: sigjax.sigmoid(x, faithful=True), X),
+    "sigmoid: bfloat16": lambda: slopes(sigjax.sigmoid, jnp.asarray(X, jnp.bfloat16)),
+    "stabilize": rewritten,
+    "cite": cited,
+    "initializers.prior_bias": lambda: initialized(initializers.prior_bias(0.1), 4),
+    "initializers.chrono": lambda: initialized(initializers.chrono(100), 4),
+    "initializers.critical": lambda: initialized(initializers.critical(jnp.tanh, 0.1), 4, 3),
+    "initializers.orthogonal_gain": lambda: initialized(
+        initializers.orthogonal_gain(jnp.tanh, 0.1), 4, 3
+    ),
+    "losses.sigmoid_binary_cross_entropy": lambda: slopes(BINARY, X, P),
+    "losses.sigmoid_binary_cross_entropy: options": lambda: slopes(
+        lambda z, y, w: BINARY(
+            z, y, pos_weight=w, label_smoothing=0.1, where=LABELS == 1, axis=-1
+        ),
+        X, P, P + 1,
+    ),
+    "losses.sigmoid_focal_loss": lambda: slopes(
+        lambda z, y: losses.sigmoid_focal_loss(z, y, alpha=0.25, gamma=2.0), X, P
+    ),
+    "losses.squared_error_on_sigmoid": lambda: slopes(losses.squared_error_on_sigmoid, X, P),
+    "losses.preference_loss": lambda: slopes(
+        lambda a, b: losses.preference_loss(a, b, beta=0.5, label_smoothing=0.1), X, Y
+    ),
+    "losses.odds_ratio_preference_loss": lambda: slopes(
+        losses.odds_ratio_preference_loss, -P, -P[::-1]
+    ),
+    "losses.sigmoid_pairwise_loss": lambda: slopes(
+        lambda x, y, t, b: losses.sigmoid_pairwise_loss(x, y, t, b, chunk_size=1),
+        SQUARE, SQUARE.T, np.float32(2.0), np.float32(-1.0),
+    ),
+    "nn.MLP": lambda: module(lambda rngs: nn.MLP(4, 3, 2, depth=2, norm="layer", rngs=rngs), ROWS),
+    "nn.SigmoidNeuron": lambda: module(
+        lambda rngs: nn.SigmoidNeuron(4, prior=0.3, rngs=rngs), ROWS
+    ),
+    "nn.MultiLabelHead": lambda: module(
+        lambda rngs: nn.MultiLabelHead(4, 3, prior=0.2, rngs=rngs), ROWS
+    ),
+    "nn.SoftSwitch": lambda: module(lambda rngs: nn.SoftSwitch(4, 2, rngs=rngs), ROWS),
+    "nn.Highway": lambda: module(lambda rngs: nn.Highway(4, rngs=rngs), ROWS),
+    "nn.SqueezeExcite": lambda: module(
+        lambda rngs: nn.SqueezeExcite(3, reduction=1, rngs=rngs), IMAGE
+    ),
+    "nn.GRUCell": lambda: steps(lambda rngs: nn.GRUCell(3, 2, max_time=20, rngs=rngs)),
+    "nn.LSTMCell": lambda: steps(
+        # JAX's orthogonal matrices are others with float64 on.
+        lambda rngs: nn.LSTMCell(
+            3, 2, max_time=20, recurrent_kernel_init=nnx.initializers.lecun_normal(), rngs=rngs
+        )
+    ),
+    "nn.MinGRU": lambda: steps(lambda rngs: nn.MinGRU(3, 2, max_time=20, rngs=rngs)),
+    "nn.RNN": lambda: steps(
+        lambda rngs: nn.GRUCell(3, 2, rngs=rngs), seq_lengths=np.array([2, 4]), return_carry=True
+    ),
+    "nn.Bidirectional": lambda: module(
+        lambda rngs: nn.Bidirectional(
+            *(nn.RNN(nn.MinGRU(3, 2, rngs=rngs)) for _ in range(2)), rngs=rngs
+        ),
+        SEQUENCE,
+    ),
+    "nn.positive_candidate": lambda: slopes(nn.positive_candidate, X),
+    "nn.load_weights": loaded,
+    "calibration.fit_platt": lambda: calibration.fit_platt(SCORES, OUTCOMES),
+    "calibration.fit_platt: weights": lambda: calibration.fit_platt(
+        P, LABELS, weights=WEIGHTS, smooth=False
+    ),
+    "calibration.fit_platt: calls": lambda: calibration.fit_platt(SCORES, OUTCOMES)(X),
+    "calibration.fit_temperature": lambda: calibration.fit_temperature(SCORES, OUTCOMES),
+    "calibration.fit_temperature: classes": lambda: calibration.fit_temperature(
+        PAIR, LABELS, weights=WEIGHTS
+    )(PAIR),
+    "calibration.reliability_curve": lambda: calibration.reliability_curve(P, LABELS, bins=2),
+    "calibration.expected_calibration_error": lambda: slopes(lambda p: ECE(p, LABELS), P),
+    "calibration.expected_calibration_error: classes": lambda: ECE(
+        PAIR, LABELS, weights=WEIGHTS, classwise=True
+    ),
+    "calibration.expected_calibration_error: mass": lambda: ECE(
+        PAIR, LABELS, weights=WEIGHTS, binning="mass"
+    ),
+    "dynamics.FlipFlop": flip_flop,
+    "dynamics.SleepWake": sleep_wake,
+    "dynamics.SigmoidJoint": joint,
+    "dynamics.continuation": branch,
+    "probe.diagnose": diagnosed,
+    "probe.diagnose_linen": diagnosed_linen,
+    "probe.tap": tapped,
+    "probe.read": tapped,
+    "probe.watch": watched,
+    "probe.safe_norm": lambda: slopes(probe.safe_norm, X),
+    "probe.normalized": lambda: probe.normalized(jnp.asarray(X)),
+    "theory.mean_field": lambda: theory.mean_field(*MEAN_FIELD),
+    "theory.mean_field: slopes": lambda: slopes(
+        lambda w, b: theory.mean_field(jnp.tanh, w, b).q, *MEAN_FIELD[1:]
+    ),
+    "theory.critical_weight_std": lambda: theory.critical_weight_std(jnp.tanh, 0.1),
+    "theory.critical_line": lambda: slopes(lambda q: theory.critical_line(jnp.tanh, q), P),
+    "theory.gradient_profile": lambda: theory.gradient_profile(*MEAN_FIELD, depth=3),
+    "theory.jacobian_moments": lambda: theory.jacobian_moments(jnp.tanh, 1.1, 0.5, depth=3),
+    "theory.jacobian_density": lambda: theory.jacobian_density(
+        jnp.tanh, 1.1, 0.5, np.array([0.5, 1.0], np.float32), depth=3
+    ),
+    "theory.sigmoid_gradient_bound": lambda: slopes(theory.sigmoid_gradient_bound, P),
+    "theory.saxe_curve": lambda: slopes(theory.saxe_curve, X, Y, P / 10, P),
+    "theory.saxe_half_time": lambda: slopes(theory.saxe_half_time, P, P / 10, P),
+    "theory.gaussian_expectation": lambda: theory.gaussian_expectation(jnp.cosh, nodes=64),
+    "theory.hermite_coefficients": lambda: theory.hermite_coefficients(jnp.tanh),
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def unfiltered_tracebacks() -> Iterator[None]:
+    before = jax.config.jax_traceback_filtering
+    jax.config.update("jax_traceback_filtering", "off")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_filtering", before)
+
+
+Switch = Callable[[], AbstractContextManager[Any]]
+# Switches of a group are tried together: what one refuses it refuses beside the others too.
+GROUPS: dict[str, dict[str, Switch]] = {
+    "compiled": {
+        "JAX_ENABLE_X64": lambda: jax.enable_x64(True),
+        "JAX_NUMPY_RANK_PROMOTION=raise": lambda: jax.numpy_rank_promotion("raise"),
+        "JAX_NUMPY_DTYPE_PROMOTION=strict": lambda: jax.numpy_dtype_promotion("strict"),
+        "JAX_TRACEBACK_FILTERING=off": unfiltered_tracebacks,
+        "JAX_CHECK_TRACER_LEAKS": jax.checking_leaks,
+        "JAX_DEBUG_NANS": lambda: jax.debug_nans(True),
+        "JAX_DEBUG_INFS": lambda: jax.debug_infs(True),
+    },
+    # Every intermediate array is looked at. (JAX_DEBUG_INFS stops inside of jnp.frexp.)
+    "step by step": {
+        "JAX_DISABLE_JIT": lambda: jax.disable_jit(True),
+        "JAX_DEBUG_NANS": lambda: jax.debug_nans(True),
+    },
+}
+# Where nothing is compiled a trace holds no call by which `diagnose` knows a layer. The others
+# iterate for 5 to 10 seconds each; they are tried if they are named.
+LEFT_OUT = {
+    "step by step": {
+        "probe.diagnose", "theory.mean_field", "theory.mean_field: slopes",
+        "theory.jacobian_density", "initializers.critical", "initializers.orthogonal_gain",
+    }
+}  # fmt: skip
+
+# Results may differ by this, in units in the last place of the largest element.
+ULP = 2
+# A compiled program contracts products and sums, and adds in an order of its own. So sums differ
+# step by step: in a module's gradients, which are sums of such, and where iterations end that are
+# told to come as near as a tolerance, in fits and on branches.
+ULP_OF_SUMS = 32
+SUMS = ("nn.", "calibration.fit_platt", "dynamics.continuation")
+
+
+def allowed(name: str, group: str) -> int:
+    return ULP_OF_SUMS if group == "step by step" and name.startswith(SUMS) else ULP
+
+
+def differences(found: Any, plain: Any, ulps: int) -> Iterator[str]:
+    """Where two results are not the same to so many units in the last place."""
+    if jax.tree.structure(found) != jax.tree.structure(plain):
+        yield f"is {jax.tree.structure(found)}, not {jax.tree.structure(plain)}"
+        return
+    leaves = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(plain), strict=True)
+    for (path, here), there in leaves:
+        here, there = np.asarray(here), np.asarray(there)
+        where = jax.tree_util.keystr(path)
+        if here.shape != there.shape:
+            yield f"{where} has shape {here.shape}, not {there.shape}"
+        elif not jnp.issubdtype(there.dtype, jnp.inexact):
+            if not np.array_equal(here, there):
+                yield f"{where} is {here}, not {there}"
+        elif (off := off_by(here, there)) > ulps:
+            yield f"{where} is {off:.3g} ulp off"
+
+
+def off_by(found: np.ndarray, plain: np.ndarray) -> float:
+    """In units in the last place of the largest element; infinite where only one is finite."""
+    form = jnp.finfo(plain.dtype)
+    kind = np.complex128 if np.iscomplexobj(plain) else np.float64
+    found, plain = found.astype(kind), plain.astype(kind)
+    largest = np.max(np.abs(plain), where=np.isfinite(plain), initial=float(form.tiny))
+    ulp = float(form.eps) * 2.0 ** np.floor(np.log2(largest))
+    same = (found == plain) | (np.isnan(found) & np.isnan(plain))
+    with np.errstate(invalid="ignore"):
+        off = np.abs(found - plain) / ulp
+    return float(np.max(np.where(same, 0, np.where(np.isnan(off), np.inf, off)), initial=0))
+
+
+def tried(case: Callable[[], Any], switches: Iterable[Switch]) -> Any:
+    """The result of a case under switches, or the error."""
+    with contextlib.ExitStack() as stack:
+        for switch in switches:
+            stack.enter_context(switch())
+        try:
+            return case()
+        except Exception as error:
+            return error
+
+
+def complaints(name: str, plain: Any, group: str) -> Iterator[str]:
+    switches = GROUPS[group]
+    together = tried(CASES[name], switches.values())
+    if not isinstance(together, Exception):
+        yield from differences(together, plain, allowed(name, group))
+        return
+    alone = {switch: tried(CASES[name], [enter]) for switch, enter in switches.items()}
+    refused = {switch: error for switch, error in alone.items() if isinstance(error, Exception)}
+    for switch, error in (refused or {" and ".join(switches): together}).items():
+        yield f"{switch}: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
+
+
+def types_in(result: Any) -> set[type]:
+    """The types of all tuples, dataclasses and modules in a result."""
+    seen: set[type] = set()
+
+    def look(node: Any) -> bool:
+        seen.add(type(node))
+        return False
+
+    jax.tree.leaves(result, is_leaf=look)
+    return seen
+
+
+def public_names() -> dict[str, Any]:
+    """Functions and classes, as `part.name`, or `name` of the package itself."""
+    parts = {"": sigjax} | {
+        part.__name__.removeprefix("sigjax.") + ".": part
+        for part in (losses, initializers, nn, theory, probe, calibration, dynamics)
+    }
+    return {
+        prefix + name: value
+        for prefix, part in parts.items()
+        for name in getattr(part, "__all__", [n for n in vars(part) if not n.startswith("_")])
+        if callable(value := getattr(part, name)) and value.__module__.startswith("sigjax")
+    }
+
+
+def main(names: Sequence[str]) -> None:
+    """Tries the cases, all of them if none is named."""
+    plain = {name: CASES[name]() for name in names or CASES}
+    for group in GROUPS:
+        for name in names or [n for n in CASES if n not in LEFT_OUT.get(group, set())]:
+            gc.freeze()  # checking for leaks collects garbage at every trace
+            for complaint in complaints(name, plain[name], group):
+                print(f"{name}, {group}: {complaint}")
+    if not names:
+        tried_names = {name.partition(":")[0] for name in CASES}
+        types = NOTED | types_in(list(plain.values()))
+        for name, value in public_names().items():
+            if name not in tried_names and value not in types and value not in WARNINGS:
+                print(f"{name}: there is no case of it")
+    print(f"{len(plain)} cases", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
