@@ -20,6 +20,8 @@ class _SupportsArray(Protocol):
 
 # Arrays, what becomes one, or Python numbers in a list.
 Values = ArrayLike | Sequence[Any] | _SupportsArray
+# A number of examples: an integer, or the symbol that `jax.export` puts in its place.
+Size = Any
 # Says of each value whether there can be one like it.
 Predicate = Callable[..., Array]
 
@@ -59,7 +61,7 @@ def one_dimensional(name: str, x: Array) -> Array:
     return x
 
 
-def labels_of(examples: int, labels: Values) -> Array:
+def labels_of(examples: Size, labels: Values) -> Array:
     """Labels `[examples]` in a dtype that holds every class: boolean, or 32 or 64 bits wide.
 
     Raises:
@@ -141,7 +143,7 @@ def _first_invalid(valid: Predicate, array: Array, *parameters: Array) -> Array:
     return jnp.min(jnp.where(valid(array, *parameters), examples, index))
 
 
-def two_classes(labels: Values, examples: int) -> tuple[Array, Array]:
+def two_classes(labels: Values, examples: Size) -> tuple[Array, Array]:
     """Which examples are positive, from booleans, {0, 1} or {-1, 1}; and whether all are these.
 
     Raises:
@@ -161,7 +163,7 @@ def _is_of_two_classes(labels: Array) -> Array:
     return (labels == 1) | jnp.where(negative_is_minus_one, labels == -1, labels == 0)
 
 
-def classes_of(labels: Values, examples: int, classes: int) -> tuple[Array, Array]:
+def classes_of(labels: Values, examples: Size, classes: int) -> tuple[Array, Array]:
     """Labels `[examples]` that are classes from 0 on, and whether all are.
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -98,7 +99,8 @@ def _over_grid(formula: Formula, static: Any, *arguments: Array) -> Any:
     if shape == ():
         return formula(static, *arguments)
     size = math.prod(shape)
-    batch = max(1, min(_BATCH, size))
+    # Of a number that is a symbol (`jax.export`) nothing is known: one at a time.
+    batch = 1 if jax.export.is_symbolic_dim(size) else max(1, min(_BATCH, size))
     # Filled up with copies of the last point: a remainder would be a second program.
     missing = -size % batch
 
