@@ -131,8 +131,8 @@ def _draw(point: Any, config: Config, key: Array) -> xr.Dataset:
     inner = growth[:, _EDGE:-1]
     return xr.Dataset(
         {
-            "drawn_q": ("layer", np.asarray(q.mean(0), np.float64)),
-            "drawn_c": ("layer", np.asarray(c.mean(0), np.float64)),
+            "drawn_q": ("layer", np.asarray(q).mean(axis=0, dtype=np.float64)),
+            "drawn_c": ("layer", np.asarray(c).mean(axis=0, dtype=np.float64)),
             "drawn_rate": float(np.sqrt(np.mean(np.square(inner)))),
         },
         coords={"layer": np.arange(1, config.depth + 1)},

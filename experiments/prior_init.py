@@ -103,7 +103,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
     for_data, for_batches = jax.random.split(key)
     inputs, labels = _problem(point["problem"], for_data)
-    frequency = np.asarray(labels.mean(axis=0), np.float64)
+    frequency = np.asarray(labels).mean(axis=0, dtype=np.float64)
     prior = frequency if point["bias"] == "prior" else None
     optimizer = optax.adam(config.learning_rate)
 

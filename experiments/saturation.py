@@ -193,7 +193,7 @@ def _draw(point: Any, config: Config, key: Array) -> xr.Dataset:
         )
 
     drawn = spread(one, jax.random.split(key, config.draws), one_by_one=True)
-    up, down, kernels = (part.mean(axis=0) for part in drawn)
+    up, down, kernels = (np.asarray(part).mean(axis=0, dtype=np.float64) for part in drawn)
     return xr.Dataset(
         {
             "activation_std": ("initial_layer", up.astype(np.float64)),
