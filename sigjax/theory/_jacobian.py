@@ -74,7 +74,7 @@ def jacobian_moments(
       ensemble: "gaussian" or "orthogonal".
 
     Returns:
-      `JacobianMoments`.
+      `JacobianMoments`. Derivatives are NaN at `q` = 0, unless the activation is linear.
 
     Raises:
       ValueError: if `depth` or `ensemble` is not one, or an argument is negative.

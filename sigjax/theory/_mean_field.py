@@ -37,7 +37,8 @@ class MeanField(NamedTuple):
 
     Attributes:
       q: $q^*$, variance of the pre-activations that a layer reproduces; 0 where the signal dies
-        out, inf where it explodes, NaN where no fixed point was found.
+        out, inf where it explodes (beyond $10^{12}$), NaN where no fixed point was found, or one
+        below $10^{-12}$.
       chi1: $\chi_1$, mean squared singular value of a layer's Jacobian. From layer to layer the
         norm of the gradient changes by $\sqrt{\chi_1}$. Where `q` is 0 or inf, the limit on the
         way there.

@@ -49,7 +49,7 @@ def gradient_profile(
       input_variance: $v$, broadcasts too.
 
     Returns:
-      `GradientProfile`.
+      `GradientProfile`. Derivatives are NaN where a variance is 0.
 
     Raises:
       ValueError: if `depth` is not positive, or an argument is negative or not finite.
