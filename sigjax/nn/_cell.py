@@ -144,18 +144,22 @@ class Cell(nnx.RNNCellBase):
         x, *promoted = self.promote_dtype((inputs, *factors), dtype=self.dtype)
         return x, promoted[: len(kernels)]
 
-    def _first_parts(
+    def initialize_carry(
         self,
-        input_shape: Sequence[int],
-        rngs: nnx.Rngs | nnx.RngStream | None,
-        carry_init: Initializer | None,
-        parts: int,
-    ) -> list[Array]:
+        input_shape: tuple[int, ...],
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        carry_init: Initializer | None = None,
+    ) -> Carry:
+        """A first state, 0 unless `carry_init` draws another, in float32 or wider.
+
+        Raises:
+          ValueError: if it is to be drawn and there are no `rngs`.
+        """
         shape = (*input_shape[:-1], self.hidden_features)
         dtype = computed_in(jnp.dtype(self.param_dtype if self.dtype is None else self.dtype))
-        carry_init = self.carry_init if carry_init is None else carry_init
-        if carry_init is None:
-            return [jnp.zeros(shape, dtype) for _ in range(parts)]
+        drawn = self.carry_init if carry_init is None else carry_init
+        if drawn is None:
+            return self._first_state(lambda: jnp.zeros(shape, dtype))
         stream = self.rngs if rngs is None else rngs
         stream = stream.carry if isinstance(stream, nnx.Rngs) else stream
         if stream is None:
@@ -163,7 +167,11 @@ class Cell(nnx.RNNCellBase):
                 f"sigjax.nn.{type(self).__name__}.initialize_carry: argument 'rngs' must be an "
                 "nnx.Rngs or RngStream where 'carry_init' is given, got None"
             )
-        return [carry_init(stream(), shape, dtype) for _ in range(parts)]
+        return self._first_state(lambda: drawn(stream(), shape, dtype))
+
+    def _first_state(self, draw: Callable[[], Array]) -> Carry:
+        """The state of which each part is drawn once."""
+        return draw()
 
     @property
     def num_feature_axes(self) -> int:

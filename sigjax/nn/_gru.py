@@ -188,16 +188,3 @@ class GRUCell(GatedCell):
 
     def _layers(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return (self.dense_i,), (self.dense_h,)
-
-    def initialize_carry(
-        self,
-        input_shape: tuple[int, ...],
-        rngs: nnx.Rngs | nnx.RngStream | None = None,
-        carry_init: Initializer | None = None,
-    ) -> Array:
-        """A first state, 0 unless `carry_init` draws another, in float32 or wider.
-
-        Raises:
-          ValueError: if it is to be drawn and there are no `rngs`.
-        """
-        return self._first_parts(input_shape, rngs, carry_init, 1)[0]

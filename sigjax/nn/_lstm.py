@@ -206,19 +206,8 @@ class LSTMCell(GatedCell):
         """The elementwise part of a step."""
         return _LSTMUpdate(self.gate_fn, self.activation_fn)
 
+    def _first_state(self, draw: Callable[[], Array]) -> LSTMCarry:
+        return draw(), draw()
+
     def _layers(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return (self.ii, self.if_, self.ig, self.io), (self.hi, self.hf, self.hg, self.ho)
-
-    def initialize_carry(
-        self,
-        input_shape: tuple[int, ...],
-        rngs: nnx.Rngs | nnx.RngStream | None = None,
-        carry_init: Initializer | None = None,
-    ) -> LSTMCarry:
-        """A first state, 0 unless `carry_init` draws another, in float32 or wider.
-
-        Raises:
-          ValueError: if it is to be drawn and there are no `rngs`.
-        """
-        memory, hidden = self._first_parts(input_shape, rngs, carry_init, 2)
-        return memory, hidden

@@ -150,9 +150,6 @@ def test_loading_is_traced():
     same(cell.ii.kernel[...], weights["weight_ih_l0"][:HIDDEN].T)
 
 
-
-
-
 def without(weights, name):
     return {n: a for n, a in weights.items() if n != name}
 
