@@ -5,20 +5,14 @@ import pytest
 
 from experiments.numerics import floors
 from experiments.numerics.joints import JOINTS
-from experiments.numerics.partials import errors, evaluate, hunt, multi_indices, truths
-
-POINTS = 160  # in each of two rounds
-CASES = [(name, dtype) for name in JOINTS for dtype in floors.JOINT_ULP]
+from experiments.numerics.partials import errors, evaluate, multi_indices, truths
+from tests.partials import POINTS, assert_forward_mode_within_floors, assert_within_floors
 
 
-@pytest.mark.parametrize(("name", "dtype"), CASES)
+@pytest.mark.parametrize("dtype", floors.JOINT_ULP)
+@pytest.mark.parametrize("name", JOINTS)
 def test_partial_derivatives_to_the_second_order(name, dtype):
-    joint = JOINTS[name]
-    # In 16 bits a second derivative is float32's, rounded as the first is.
-    orders = multi_indices(joint.arguments, 1 if dtype.endswith("16") else 2)
-    for each, found in hunt(joint, dtype, POINTS, orders=orders).items():
-        assert found.wrong == 0, (each, found)
-        assert found.ulp <= floors.JOINT_ULP[dtype][sum(each)], (each, found)
+    assert_within_floors(JOINTS[name], dtype)
 
 
 # float32 numbers at which one step of the arithmetic is at its limit
@@ -82,7 +76,4 @@ def test_float32_at_the_limits_of_the_arithmetic(name):
 
 @pytest.mark.parametrize("name", ["logaddexp", "soft_switch"])
 def test_forward_mode_keeps_the_digits_of_reverse_mode(name):
-    joint = JOINTS[name]
-    for each, found in hunt(joint, "float32", 160, 0, mode="forward").items():
-        assert found.wrong == 0, (each, found)
-        assert found.ulp <= floors.JOINT_ULP["float32"][sum(each)], (each, found)
+    assert_forward_mode_within_floors(JOINTS[name])
