@@ -132,9 +132,9 @@ def test_deep_orthogonal_linear_network_keeps_its_norm():
 
 def test_saturated_slopes_do_not_vanish():
     # sigma(1 - sigma) is 0 in float32 beyond 17; at 40 the slope is 4e-18.
-    weights = one_seed(draw(depth=4))
+    weights = one_seed(draw())
     weights = weights._replace(hidden=jnp.full_like(weights.hidden, 40 / 24))
-    batch = digits(jax.random.key(1), 8)
+    batch = digits(jax.random.key(1), 16)
     found = log10_magnitude(read(PlainNetwork(sigjax.sigmoid), weights, batch).weight)
     expected, _ = numpy_sigmoid_profile(weights, batch)
     assert expected[0] < -30
@@ -142,9 +142,8 @@ def test_saturated_slopes_do_not_vanish():
 
 
 def test_signals_too_small_to_square():
-    weights = one_seed(draw(depth=3))
-    batch = digits(jax.random.key(1), 8)
-    network = PlainNetwork(jax.nn.relu)
+    weights, batch = one_seed(draw()), digits(jax.random.key(1), 16)
+    network = PlainNetwork(ACTIVATIONS["relu"].function)
     usual = log10_magnitude(read(network, weights, batch).weight)
     small = weights._replace(input=weights.input * 1e-25, readout=weights.readout)
     found = log10_magnitude(read(network, small, batch).weight)
@@ -152,7 +151,7 @@ def test_signals_too_small_to_square():
 
 
 def test_seeds_are_independent_of_vmap():
-    weights, batch = draw(seeds=3), digits(jax.random.key(1), 8)
+    weights, batch = draw(seeds=3), digits(jax.random.key(1), 16)
     network = PlainNetwork(sigjax.sigmoid)
     together = jax.vmap(functools.partial(read, network), (SEED_AXES, None))(weights, batch)
     for seed in range(3):
@@ -170,7 +169,7 @@ def test_weights_that_are_drawn_again_give_what_stored_ones_give(residual):
     def kernel(key):
         return 0.2 * jax.random.normal(key, (24, 24))
 
-    network = PlainNetwork(jnp.tanh, residual=residual)
+    network = PlainNetwork(sigjax.sigmoid, residual=residual)
     stored = weights._replace(hidden=jnp.stack([kernel(key) for key in keys]))
     again = jax.jit(functools.partial(layer_gradients, network, draw=kernel))(
         weights._replace(hidden=keys), batch
