@@ -111,6 +111,7 @@ class FlipFlop:
           y where $\dot x = 0$, which is $(I + d - \mathrm{logit}(x)/g)/w$, and y where
           $\dot y = 0$.
         """
+        activity = jnp.asarray(activity)
         first = (self.drive + self.difference - logit(activity) / self.gain) / self.weight
         second = sigmoid(self.gain * (self.drive - self.difference - self.weight * activity))
         return first, second

@@ -65,6 +65,7 @@ class SigmoidJoint:
         Returns:
           `[..., 2]`.
         """
+        state = jnp.asarray(state)
         angle, velocity = state[..., 0], state[..., 1]
         torque = -self.strength * (sigmoid(self.gain * angle) - 0.5) - self.damping * velocity
         torque = torque if args is None else torque + args
@@ -97,6 +98,7 @@ class SigmoidJoint:
 
         Its rate is $-b \dot\theta^2$: with damping every motion ends at rest at 0.
         """
+        state = jnp.asarray(state)
         angle, velocity = state[..., 0], state[..., 1]
         kinetic = self.inertia * velocity**2 / 2
         return kinetic + self.strength / self.gain * log_cosh(self.gain * angle / 2)

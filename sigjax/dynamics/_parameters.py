@@ -66,11 +66,19 @@ def require_sign(owner: Any, *names: str, or_zero: bool = False, negative: bool 
 
 def broadcast(*values: Any) -> tuple[jax.Array, ...]:
     """Parameters as arrays of one real floating dtype and one shape."""
+    values = tuple(map(_in_native_order, values))
     dtypes = [jnp.asarray(value).dtype for value in values if not isinstance(value, int | float)]
     dtype = functools.reduce(jnp.promote_types, dtypes) if dtypes else jnp.result_type(float)
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.result_type(float)
     return tuple(jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in values)))
+
+
+def _in_native_order(value: Any) -> Any:
+    """A NumPy array with the bytes of each number in the machine's order, which JAX wants."""
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        return value.astype(value.dtype.newbyteorder("="))
+    return value
 
 
 def of_one_rank(*values: Any) -> tuple[jax.Array, ...]:

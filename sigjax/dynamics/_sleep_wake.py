@@ -103,6 +103,7 @@ class SleepWake:
         Returns:
           `[..., 3]`, in mV/h and nM/h.
         """
+        state = jnp.asarray(state)
         sleep, wake, somnogen = state[..., 0], state[..., 1], state[..., 2]
         drive = self.drive(t, somnogen)
         drive = drive if args is None else drive + args

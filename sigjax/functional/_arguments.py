@@ -67,13 +67,22 @@ def check_shapes(function: str, **values: ArrayLike) -> tuple[Any, ...]:
         ) from error
 
 
-def check_numbers(**values: Any) -> None:
-    """Raises TypeError for what is no real number, array of them, or list of numbers."""
+def check_numbers(**values: Any) -> dict[str, Any]:
+    """The values, made arrays where they were none.
+
+    Raises:
+      TypeError: for what is no real number, array of them, or list of numbers.
+      ValueError: for masked values.
+    """
+    arrays = {}
     for name, value in values.items():
-        known = value if hasattr(value, "dtype") else np.asarray(value)
+        known = arrays[name] = value if hasattr(value, "dtype") else np.asarray(value)
+        if np.ma.is_masked(value):
+            raise ValueError(f"{name} must have no masked values")
         if not _is_real(known.dtype):
             got = f"dtype {known.dtype.name}" if hasattr(value, "dtype") else repr(value)
             raise TypeError(f"{name} must be real numbers, got {got}")
+    return arrays
 
 
 def check_functions(**values: Any) -> None:

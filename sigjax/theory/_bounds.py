@@ -38,10 +38,10 @@ def sigmoid_gradient_bound(weight_norms: ArrayLike, *, steepest: float = STEEPES
       Hochreiter 1991, diploma thesis, TU München. Pascanu, Mikolov & Bengio 2013, ICML, PMLR
       28:1310-1318.
     """
-    check_numbers(weight_norms=weight_norms)
-    if jnp.ndim(weight_norms) == 0:
+    norms = check_numbers(weight_norms=weight_norms)["weight_norms"]
+    if norms.ndim == 0:
         raise ValueError("weight_norms must have an axis of layers, got a scalar")
-    steps = _log10_of_product(None, weight_norms, steepest)
+    steps = _log10_of_product(None, norms, steepest)
     bounds = jnp.cumsum(steps[..., ::-1], -1)[..., ::-1]
     last = jnp.zeros_like(jnp.sum(steps, -1, keepdims=True))  # also where there is no step
     return jnp.concatenate([bounds, last], -1)

@@ -58,11 +58,11 @@ def saxe_curve(
     References:
       Saxe, McClelland & Ganguli 2014, ICLR (arXiv:1312.6120), equations 7 and 8.
     """
-    given = {"time": time, "singular_value": singular_value}
+    given: dict[str, ArrayLike] = {"time": time, "singular_value": singular_value}
     given |= {"initial": initial, "time_constant": time_constant}
-    check_numbers(**given)
+    given = check_numbers(**given)
     check_shapes("saxe_curve", **given)
-    return _saxe_curve(None, time, singular_value, initial, time_constant)
+    return _saxe_curve(None, *given.values())
 
 
 @elementwise_in_double
@@ -165,11 +165,11 @@ def saxe_half_time(
       >>> print(f"{saxe_half_time(2.0, 1e-6):.3f}")
       3.627
     """
-    given = {"singular_value": singular_value, "initial": initial}
+    given: dict[str, ArrayLike] = {"singular_value": singular_value, "initial": initial}
     given |= {"time_constant": time_constant}
-    check_numbers(**given)
+    given = check_numbers(**given)
     check_shapes("saxe_half_time", **given)
-    return _saxe_half_time(None, singular_value, initial, time_constant)
+    return _saxe_half_time(None, *given.values())
 
 
 @elementwise_in_double

@@ -169,3 +169,9 @@ def test_fewer_equilibria_are_no_error_to_jax():
             np.testing.assert_array_equal(missing, [False, True, True])
             np.testing.assert_allclose(folds[1], 0.4150929, atol=2e-6)
             assert np.isnan(np.asarray(none)).all()
+
+
+def test_parameters_of_foreign_byte_order():
+    weight = np.array([5.0, 6.0], np.float32)
+    found = FlipFlop(weight.astype(">f4"), 3.0).window()
+    np.testing.assert_array_equal(found, FlipFlop(weight, 3.0).window())

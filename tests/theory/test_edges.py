@@ -121,3 +121,20 @@ def test_moments_of_a_linear_network_at_the_ends(weight):
     np.testing.assert_allclose(found.largest, 6.75 * mean, rtol=1e-6)
     slope = jax.grad(lambda w: moments(w).mean)(jnp.float32(w))
     np.testing.assert_allclose(slope, 2 * depth * mean / w, rtol=1e-6, atol=TINY)
+
+
+def test_arguments_in_the_forms_that_people_bring():
+    times = np.linspace(0, 3, 4)
+    expected = saxe_curve(times.astype(np.float32), 1.0, 0.1)
+    for form in (
+        times.astype(">f8"),
+        times.astype(np.float16),
+        np.repeat(times, 2)[::2],
+        np.ma.array(times),
+    ):
+        np.testing.assert_allclose(saxe_curve(form, 1.0, 0.1), expected, rtol=2e-7)
+    np.testing.assert_array_equal(sigmoid_gradient_bound(np.array([4, 4])), [0, 0, 0])
+    with pytest.raises(ValueError, match="time must have no masked values"):
+        saxe_curve(np.ma.array(times, mask=times > 1), 1.0, 0.1)
+    with pytest.raises(TypeError, match="weight_std must be real numbers"):
+        mean_field(jnp.tanh, times.astype(object))
