@@ -48,7 +48,7 @@ def correct(residual: Residual, guess: Array, normal: Array, scale: Array) -> Co
         point, before = state.following, state.found
         here = linearise(residual, point, scale)
         off = jnp.append(here.value, normal @ ((point - guess) / units))
-        solution, sign = solve(jnp.vstack([here.matrix, normal]), jnp.stack([off, last], axis=1))
+        solution, sign = _solve(jnp.vstack([here.matrix, normal]), jnp.stack([off, last], axis=1))
         change, tangent = solution[:, 0], solution[:, 1]
         excess = here.excess()
         done = (excess <= _GOOD) | ((excess <= 1) & (2 * excess > before.excess))
@@ -74,15 +74,13 @@ def correct(residual: Residual, guess: Array, normal: Array, scale: Array) -> Co
     return found._replace(used=found.used - 1)
 
 
-def solve(matrix: Array, values: Array) -> tuple[Array, Array]:
-    """The solution, and the sign of the determinant, of one factorisation.
-
-    By Householder reflections: pivots cost more to compile than all of the rest.
-    """
-    columns, weights = jnp.linalg.qr(matrix, mode="raw")
-    factors = columns.T
-    rotation = lax.linalg.householder_product(factors, weights)
-    solution = lax.linalg.triangular_solve(factors, rotation.T @ values, left_side=True)
-    # Each reflection turns the sign; one without a weight leaves all as it is.
-    turns = jnp.where(weights[:-1] != 0, -1, 1).astype(factors.dtype)
-    return solution, jnp.prod(turns) * jnp.prod(jnp.sign(jnp.diagonal(factors)))
+def _solve(matrix: Array, values: Array) -> tuple[Array, Array]:
+    """The solution, and the sign of the determinant, of one factorisation."""
+    factors, pivots, permutation = lax.linalg.lu(matrix)
+    lower = lax.linalg.triangular_solve(
+        factors, values[permutation], left_side=True, lower=True, unit_diagonal=True
+    )
+    solution = lax.linalg.triangular_solve(factors, lower, left_side=True, lower=False)
+    swaps = jnp.sum(pivots != jnp.arange(len(pivots), dtype=pivots.dtype))
+    sign = jnp.prod(jnp.sign(jnp.diagonal(factors)))
+    return solution, jnp.where(swaps % 2 == 0, sign, -sign)

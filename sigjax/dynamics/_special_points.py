@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._arc import Arc
-from ._corrector import solve
 from ._linearised import Residual, linearise, metric
 
 # From a guess half a step away or nearer; quadratic convergence from 0.1 takes 4 in float64.
@@ -70,7 +69,7 @@ def locate(residual: Residual, piece: Arc, scale: Array, crossing: Array) -> Loc
     start = jnp.concatenate([guess, left, jnp.zeros_like(guess[:1])])
 
     def correct(round: Array | int, state: _Newton) -> _Newton:
-        unknowns = state.unknowns - solve(state.matrix, state.off[:, None])[0][:, 0]
+        unknowns = state.unknowns - jnp.linalg.solve(state.matrix, state.off)
         point, null, excess = jnp.split(state.unknowns, [variables + 1, 2 * variables + 1])
         found = jnp.linalg.norm(point - piece.at(half)) <= _REACH * piece.length
         found &= jnp.all(jnp.abs(state.off[:variables] - excess * null) <= here.tolerance)
