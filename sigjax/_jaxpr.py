@@ -4,7 +4,7 @@ What is particular to a version of JAX stands here and nowhere else: names of pr
 the parameters that hold jaxprs, one class of jaxprs or two, where tracebacks are kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,47 @@ def equations(jaxpr: Any) -> Iterator[JaxprEqn]:
         yield eqn
         for body in jaxprs_in_params(eqn.params):
             yield from equations(body)
+
+
+def scan_groups(eqn: JaxprEqn, given: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """What a scan is given, as constants, carries and scanned inputs; jax tells them apart in two
+    ways."""
+    if "num_consts" in eqn.params:
+        first = eqn.params["num_consts"]
+        second = first + eqn.params["num_carry"]
+    else:
+        consts, carry, _ = eqn.params["ft_in"].update(list(range(len(given)))).unpack()
+        first = len(list(consts))
+        second = first + len(list(carry))
+    return list(given[:first]), list(given[first:second]), list(given[second:])
+
+
+def manual_axes(eqn: JaxprEqn) -> set[str]:
+    """The axes of a mesh that a `shard_map` works on by hand."""
+    params = eqn.params
+    return set(
+        params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]
+    )
+
+
+def varying_like(x: jax.Array, other: jax.Array) -> jax.Array:
+    """`x`, taken to differ along the axes of a mesh along which another array differs.
+
+    Inside `shard_map` that makes a gradient with respect to `x` the sum over those axes.
+    """
+    axes = tuple(varying(jax.typeof(other)) - varying(jax.typeof(x)))
+    return jax.lax.pcast(x, axes, to="varying") if axes else x
+
+
+def is_spread(aval: Any) -> bool:
+    """Whether a value is known to be sharded, on a mesh of explicit axes."""
+    return any(axis is not None for axis in aval.sharding.spec)
+
+
+def varying(aval: Any) -> frozenset[str]:
+    """The axes of a mesh along which a value inside `shard_map` differs."""
+    kind = getattr(aval, "manual_axis_type", None)  # older ones have the set itself
+    return getattr(aval, "vma", frozenset()) if kind is None else kind.varying
 
 
 def is_staged() -> bool:

@@ -128,10 +128,32 @@ def chain() -> nnx.Module:
     return nnx.Sequential(nnx.Linear(4, 3, rngs=rngs), nnx.sigmoid, nnx.Linear(3, 2, rngs=rngs))
 
 
+def mean_of(net: nnx.Module, x: jax.Array) -> jax.Array:
+    return jnp.mean(net(x))
+
+
 def diagnosed() -> Any:
-    report = probe.diagnose(chain(), lambda net, x: jnp.mean(net(x)), jnp.asarray(ROWS))
-    NOTED.update(map(type, [report, *report.rows]))
-    return report.loss, [row.log10_gradient for row in report.rows]
+    """Of a network whose last kernel is zero, which is a finding."""
+    net = chain()
+    net.layers[2].kernel[...] *= 0
+    report = probe.diagnose(net, mean_of, jnp.asarray(ROWS))
+    NOTED.update(map(type, [report, *report.rows, *report.findings]))
+    return report.loss, np.array([row.log10_gradient for row in report.rows], np.float32)
+
+
+def evaluated() -> Any:
+    evaluate = probe.value_and_grad(mean_of)
+    loss, gradients, report = evaluate(chain(), jnp.asarray(ROWS))
+    return loss, nnx.to_pure_dict(gradients), report.loss
+
+
+def remembered() -> Any:
+    """Two steps, as `scan` stacks them."""
+    x = jnp.stack([jnp.asarray(ROWS)] * 2)
+    reports = jax.vmap(lambda x: probe.diagnose(chain(), mean_of, x))(x)
+    history = probe.History()
+    history.extend(range(2), reports)
+    return history.to_xarray()["log10_gradient"].values.astype(np.float32)
 
 
 def diagnosed_linen() -> Any:
@@ -302,6 +324,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "dynamics.continuation": branch,
     "probe.diagnose": diagnosed,
     "probe.diagnose_linen": diagnosed_linen,
+    "probe.value_and_grad": evaluated,
+    "probe.History": remembered,
     "probe.tap": tapped,
     "probe.read": tapped,
     "probe.watch": watched,
@@ -354,12 +378,11 @@ GROUPS: dict[str, dict[str, Switch]] = {
         "JAX_DEBUG_NANS": lambda: jax.debug_nans(True),
     },
 }
-# Where nothing is compiled a trace holds no call by which `diagnose` knows a layer. The others
-# iterate for 5 to 10 seconds each; they are tried if they are named.
+# They iterate for 5 to 10 seconds each; they are tried if they are named.
 LEFT_OUT = {
     "step by step": {
-        "probe.diagnose", "theory.mean_field", "theory.mean_field: slopes",
-        "theory.jacobian_density", "initializers.critical", "initializers.orthogonal_gain",
+        "theory.mean_field", "theory.mean_field: slopes", "theory.jacobian_density",
+        "initializers.critical", "initializers.orthogonal_gain",
     }
 }  # fmt: skip
 
@@ -369,7 +392,7 @@ ULP = 2
 # step by step: in a module's gradients, which are sums of such, and where iterations end that are
 # told to come as near as a tolerance, in fits and on branches.
 ULP_OF_SUMS = 32
-SUMS = ("nn.", "calibration.fit_platt", "dynamics.continuation")
+SUMS = ("nn.", "probe.value_and_grad", "calibration.fit_platt", "dynamics.continuation")
 
 
 def allowed(name: str, group: str) -> int:

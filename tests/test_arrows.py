@@ -19,11 +19,15 @@ ALLOWED = {
     "theory": {"functional"},
     "calibration": {"functional"},
     "dynamics": {"functional"},
-    "_stabilize": {"functional", "_jaxpr"},
-    "probe": {"functional", "_jaxpr"},
+    "_stabilize": {"functional", "_jaxpr", "_reach"},
+    "probe": {"functional", "_jaxpr", "_reach"},
 }
-# What a report is turned into on request is imported in the method that does it.
-ON_REQUEST = {"sigjax/probe/_report.py": {"matplotlib", "xarray"}}
+# What a report or a history is turned into on request is imported where that is done.
+ON_REQUEST = {
+    "sigjax/probe/_figure.py": {"matplotlib"},
+    "sigjax/probe/_views.py": {"xarray"},
+    "sigjax/probe/_history.py": {"xarray"},
+}
 OPTIONAL = ("matplotlib", "xarray", "tyro", "sklearn", "diffrax", "optimistix", "tqdm", "torch")
 
 

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from .._jaxpr import is_staged
+from .._reach import Reach, Unknown, content_of, is_constant
 from ._evaluate import Parts, evaluate, take_apart
 from ._program import Mixed, Program
 from ._quick import ARRAYS, Quick
-from ._reach import Reach, Unknown, content_of, is_constant
 
 # A function is given that many programs, and a new start whenever one is used again. Then a
 # program is compiled only for a call that comes twice: a number that is another at each call

@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
+from .._reach import Reach
 from ._programs import Programs
-from ._reach import Reach
 
 
 def is_graph(thing: Any) -> bool:

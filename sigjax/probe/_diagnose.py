@@ -1,101 +1,132 @@
-"""Measures a model where it stands: every layer's gradient, in one run."""
+"""Measures a model where it stands: every layer's gradient, in one evaluation."""
 
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from flax import nnx
-from jax import Array
-
-from ._instrument import plan_probes, run_with_probes
-from ._markers import is_layer, mark_calls, watching_layers
-from ._report import GradientReport, Measured, natural, parameter_names, parameter_sums
+from ._call import call_of
+from ._programs import program_of
+from ._report import GradientReport
 
 
 def diagnose(
-    model: nnx.Module, loss_fn: Callable[..., Array], *batch: Any, per_step: bool = False
+    model: Any,
+    loss_fn: Callable[..., Any],
+    *batch: Any,
+    has_aux: bool = False,
+    per_step: bool = False,
+    **kwargs: Any,
 ) -> GradientReport:
-    r"""Where in a model the gradient of a loss dies.
+    r"""Where in a model the gradient of a loss dies, and why.
 
     The loss is traced with a copy of the model in which every layer marks its output; in the
-    traced function each mark becomes a tap that lets values and gradients through and measures
-    them. One evaluation of loss and gradient then gives all rows; nothing of the size of an
+    traced program each mark becomes a tap that lets values and gradients through and measures
+    them. One evaluation of loss and gradient gives all numbers; nothing of the size of an
     activation is stored for it. The model is left as it was: parameters, statistics and random
-    state, also when something raises.
+    state, also when something raises. The program is kept: a second call with arguments of the
+    same shapes costs little more than the gradient.
 
     Layers are the modules inside the model that own parameters, and recurrent cells. Layers that
-    are scanned over (`nnx.scan` over a stack) have a row each; a layer that is called at many time
-    steps, or twice, has one row with all its calls together, or with `per_step` one for each step.
+    are scanned over (`nnx.scan` over a stack) have a row each, and so has each call of a layer. Of
+    what is inside a loop over time the recurrent state is measured, and the parameters; with
+    `per_step` each layer at each step. For a pytree a layer is an operation (product, convolution,
+    look-up) that uses a parameter, named by where the parameter is in the tree.
 
     Args:
-      model: any `nnx.Module`, unmodified.
-      loss_fn: `loss_fn(model, *batch) -> scalar`.
+      model: an `nnx.Module`, unmodified, or any pytree whose floating arrays are parameters: a
+        dict, an Equinox module.
+      loss_fn: `loss_fn(model, *batch, **kwargs) -> scalar`, or `(scalar, aux)` with `has_aux`.
       *batch: what else the loss takes; arrays are traced, the rest must be hashable.
-      per_step: whether a layer in a loop over time has a row for each step.
+      has_aux: whether the loss returns a pair.
+      per_step: whether layers in a loop over time have a row for each step.
+      **kwargs: more arguments of the loss.
 
     Returns:
       `GradientReport`: print it. Under `jit` it is a pytree of arrays that can be returned.
 
     Raises:
-      TypeError: if `model` is no NNX module or the loss is not a scalar.
+      TypeError: if the loss is no floating scalar, or the model abstract or an unbound Linen one.
+      ValueError: if the model has no parameters, or an array was donated or deleted.
 
     Example:
       Ten logistic layers, in three lines:
 
+      >>> import jax
       >>> from flax import nnx
       >>> from sigjax.probe import diagnose
       >>> net = nnx.Sequential(*[m for i in range(10) for m in (
       ...     nnx.Linear(32, 32, rngs=nnx.Rngs(i)), nnx.sigmoid)])
       >>> report = diagnose(net, lambda net, x: net(x).sum(), jax.numpy.ones((8, 32)))
-      >>> print(report.verdict.splitlines()[0][:22])
+      >>> print(report.findings[0].text[:22])
       The gradient vanishes:
+
+      A pytree of parameters:
+
+      >>> layers = [jax.random.normal(jax.random.key(i), (32, 32)) / 32**0.5 for i in range(3)]
+      >>> def loss(layers, x):
+      ...     for w in layers:
+      ...         x = jax.numpy.tanh(x @ w)
+      ...     return x.sum()
+      >>> [row.name for row in diagnose(layers, loss, jax.numpy.ones((8, 32))).rows]
+      ['0', '1', '2']
     """
-    if not isinstance(model, nnx.Module):
-        raise TypeError(
-            f"diagnose: model must be a flax.nnx.Module, got {type(model).__name__}; "
-            "for Linen use diagnose_linen"
-        )
-    split: Any = nnx.split(model, nnx.Param, ...)
-    graph, parameters, rest = split
-    leaves, tree = jax.tree.flatten(batch)
-    arrays = [leaf for leaf in leaves if hasattr(leaf, "dtype")]
-    # A copy for the trace, which must not hold the arrays themselves.
-    described = [(None, True) if hasattr(leaf, "dtype") else (leaf, False) for leaf in leaves]
-
-    def loss_of(parameters: Any, rest: Any, arrays: list[Array]) -> Array:
-        copy = nnx.merge(graph, parameters, rest, copy=True)
-        mark_calls(copy)
-        remaining = iter(arrays)
-        given = [next(remaining) if is_array else leaf for leaf, is_array in described]
-        return loss_fn(copy, *jax.tree.unflatten(tree, given))
-
-    return measure(loss_of, parameters, (rest, arrays), per_step)
+    call = call_of(model, loss_fn, has_aux, batch, kwargs)
+    program = program_of(call, loss_fn, per_step)
+    return GradientReport(program(call.parameters, call.others).measured, program.facts)
 
 
-def measure(
-    loss_of: Callable[..., Array], parameters: Any, others: tuple[Any, ...], per_step: bool
-) -> GradientReport:
-    """Traces a loss whose layers mark their outputs, and reports on its gradient."""
-    with watching_layers() as layers:
-        closed, result = jax.make_jaxpr(loss_of, return_shape=True)(parameters, *others)
-    shape = getattr(result, "shape", None)
-    owners = {name.rpartition(".")[0] for name in parameter_names(parameters)}
-    if shape != () or not jnp.issubdtype(result.dtype, jnp.floating):
-        raise TypeError(f"loss_fn must return a floating scalar, got {result}")
-    plan = plan_probes(closed.jaxpr, lambda path: is_layer(layers[path]))
+def value_and_grad(
+    loss_fn: Callable[..., Any], *, has_aux: bool = False, per_step: bool = False
+) -> Callable[..., tuple[Any, Any, GradientReport]]:
+    r"""Loss, gradients and a report of them, from one evaluation: for every step of a training.
 
-    @jax.jit
-    def run(parameters: Any, others: Any, probes: Any) -> tuple[Array, Any, Any]:
-        def loss(parameters: Any, probes: Any) -> Array:
-            arguments = jax.tree.leaves((parameters, *others))
-            return run_with_probes(closed.jaxpr, closed.consts, arguments, plan, probes)[0]
+    In place of `nnx.value_and_grad` in the training step, which may be compiled by `nnx.jit`,
+    stand in a `scan` over steps, or be sharded.
 
-        value, (gradients, measured) = jax.value_and_grad(loss, (0, 1))(parameters, probes)
-        return value, parameter_sums(layers, parameters, gradients), measured
+    Args:
+      loss_fn: `loss_fn(model, *batch, **kwargs) -> scalar`, or `(scalar, aux)` with `has_aux`.
+      has_aux: whether the loss returns a pair.
+      per_step: whether layers in a loop over time have a row for each step.
 
-    found = Measured(*run(parameters, others, plan.probes()))
-    reached = {slot.path for slot, *_ in plan.slots(plan.probes())}
-    unreached = tuple(sorted(owners - reached, key=natural))
-    shown = tuple(layer for path, layer in layers.items() if path in reached)
-    return GradientReport(found, shown, plan, unreached, per_step)
+    Returns:
+      A function of `(model, *batch, **kwargs)` that gives `(value, gradients, report)`: `value` is
+      the loss, or `(loss, aux)`; the gradients have the model's structure (of an NNX module the
+      state of its `nnx.Param`s); the model's other state, such as batch statistics, is updated as
+      the loss left it. It raises what `diagnose` raises.
+
+      Its `unmeasured(model, *batch, **kwargs)` gives the report's structure with nothing measured,
+      without evaluating anything: for the branch of a `jax.lax.cond` that makes no report.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from flax import nnx
+      >>> from sigjax import probe
+      >>> model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+      >>> optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
+      >>> def loss_fn(model, x):
+      ...     return jnp.mean(model(x) ** 2)
+      >>> @nnx.jit
+      ... def step(model, optimizer, x):
+      ...     loss, gradients, report = probe.value_and_grad(loss_fn)(model, x)
+      ...     optimizer.update(model, gradients)
+      ...     return loss, report
+      >>> loss, report = step(model, optimizer, jnp.ones((4, 2)))
+      >>> report.findings
+      []
+    """
+
+    def evaluate(model: Any, *batch: Any, **kwargs: Any) -> tuple[Any, Any, GradientReport]:
+        call = call_of(model, loss_fn, has_aux, batch, kwargs)
+        program = program_of(call, loss_fn, per_step)
+        rest, gradients, measured = program(call.parameters, call.others)
+        aux = call.finish(rest)
+        report = GradientReport(measured, program.facts)
+        value = (measured.loss, aux) if has_aux else measured.loss
+        return value, call.gradients(gradients), report
+
+    def unmeasured(model: Any, *batch: Any, **kwargs: Any) -> GradientReport:
+        call = call_of(model, loss_fn, has_aux, batch, kwargs)
+        program = program_of(call, loss_fn, per_step)
+        return GradientReport(program.unmeasured(), program.facts)
+
+    evaluate.unmeasured = unmeasured  # type: ignore[attr-defined]
+    return evaluate

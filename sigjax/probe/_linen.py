@@ -1,33 +1,45 @@
 """The same for models of flax.linen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 from flax import linen
-from jax import Array
 
-from ._diagnose import measure
-from ._markers import Layer, marked
+from ._call import Call, Outcome, Parts, check_arrays, describe
+from ._mark import Layer, marked
+from ._modules import is_layer
+from ._names import names_of
+from ._programs import program_of
 from ._report import GradientReport
 
 
 def diagnose_linen(
-    model: linen.Module, loss_fn: Callable[..., Array], *batch: Any, per_step: bool = False
+    model: linen.Module,
+    loss_fn: Callable[..., Any],
+    *batch: Any,
+    has_aux: bool = False,
+    per_step: bool = False,
+    **kwargs: Any,
 ) -> GradientReport:
     """`diagnose` for a Linen module that is bound to its variables.
 
     Args:
       model: what `module.bind(variables)` gives; use `bind(..., rngs=..., mutable=...)` where the
         model draws random numbers or updates statistics.
-      loss_fn: `loss_fn(model, *batch) -> scalar`; it is given a bound module of the same kind.
-      *batch: arrays that the loss takes.
-      per_step: whether a layer in a loop over time has a row for each step.
+      loss_fn: `loss_fn(model, *batch, **kwargs) -> scalar`, or `(scalar, aux)` with `has_aux`; it
+        is given a bound module of the same kind.
+      *batch: what else the loss takes; arrays are traced, the rest must be hashable.
+      has_aux: whether the loss returns a pair.
+      per_step: whether layers in a loop over time have a row for each step.
+      **kwargs: more arguments of the loss.
 
     Returns:
       `GradientReport`. The module's variables stay what they are.
 
     Raises:
-      TypeError: if `model` is no bound Linen module or the loss is not a scalar.
+      TypeError: if `model` is no bound Linen module or the loss is not a floating scalar.
+      ValueError: if the model has no parameters.
 
     Example:
       >>> from flax import linen
@@ -44,23 +56,62 @@ def diagnose_linen(
             "diagnose_linen: model must be a bound Linen module, module.bind(variables), "
             f"got {type(model).__name__}"
         )
+    call = _of_bound(model, loss_fn, has_aux, batch, kwargs)
+    program = program_of(call, loss_fn, per_step)
+    return GradientReport(program(call.parameters, call.others).measured, program.facts)
+
+
+def _of_bound(
+    model: linen.Module, loss_fn: Callable[..., Any], has_aux: bool, args: Any, kwargs: Any
+) -> Call:
+    assert model.scope is not None
     module, variables = model.unbind()
-    mutable, rngs = model.scope.mutable, model.scope.rngs
-    keys = {name: rng.as_jax_rng() for name, rng in rngs.items()}
-    others = {name: part for name, part in variables.items() if name != "params"}
+    mutable = model.scope.mutable
+    keys = {name: rng.as_jax_rng() for name, rng in model.scope.rngs.items()}
+    parameters, structure = jax.tree.flatten(variables.get("params", {}))
+    names = names_of(variables.get("params", {}))
+    held = Parts(({k: v for k, v in variables.items() if k != "params"}, keys))
+    parts = Parts((args, kwargs))
+    outcome = Outcome(has_aux)
+    check_arrays(names, parameters, parts.arrays, "model")
+    first = len(held.arrays)
 
-    def mark(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        output = call(*args, **kwargs)
-        inner = context.module
-        if context.method_name != "__call__" or not inner.path:
-            return output
-        own = inner.variables.get("params", {})
-        shapes = {name: value.shape for name, value in own.items() if hasattr(value, "shape")}
-        return marked(output, Layer(".".join(inner.path), type(inner).__name__, "", shapes))
+    def loss(parameters: list[Any], others: list[Any]) -> list[Any]:
+        rest, rngs = held.fill(others[:first])
+        own = {"params": jax.tree.unflatten(structure, parameters), **rest}
+        bound = module.bind(own, rngs=rngs, mutable=mutable)
+        args, kwargs = parts.fill(others[first:])
+        with linen.intercept_methods(_mark):
+            return outcome.arrays(loss_fn(bound, *args, **kwargs))
 
-    def loss_of(parameters: Any, others: Any, keys: Any, batch: Any) -> Array:
-        bound = module.bind({"params": parameters, **others}, rngs=keys, mutable=mutable)
-        with linen.intercept_methods(mark):
-            return loss_fn(bound, *batch)
+    arrays = [*parameters, *held.arrays, *parts.arrays]
+    return Call(
+        parameters,
+        names,
+        [*held.arrays, *parts.arrays],
+        list(range(first, first + len(parts.arrays))),
+        (module, structure, held.key, parts.key, describe(arrays), str(mutable), has_aux),
+        loss,
+        lambda gradients: jax.tree.unflatten(structure, gradients),
+        lambda rest: outcome.split(rest)[0],
+        outcome,
+        lambda reach: reach.add(type(module)),
+        is_layer,
+    )
 
-    return measure(loss_of, variables["params"], (others, keys, batch), per_step)
+
+def _mark(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+    inner = context.module
+    if context.method_name != "__call__" or not inner.path:
+        return call(*args, **kwargs)
+    own: Sequence[Any] = inner.variables.get("params", {}).items()
+    shapes = tuple((name, value.shape) for name, value in own if hasattr(value, "shape"))
+    layer = Layer(".".join(inner.path), type(inner).__name__, shapes)
+    if not is_layer(layer):
+        return call(*args, **kwargs)
+    args, kwargs = marked((args, kwargs), layer, "input", is_leaf=_is_module)
+    return marked(call(*args, **kwargs), layer, "output")
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, linen.Module)

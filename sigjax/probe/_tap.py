@@ -1,56 +1,38 @@
 """An identity that measures what passes through it, forwards and backwards."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
-from ._norms import normalized
+from ._sums import ACCUMULATORS, Sums, log10_norm, run_squares, squares, totals
 
-# A sum of squares is kept in the bin whose centre is nearest to its magnitude's power of two.
-# Squares of all float32 numbers, 2^-298 to 2^256, then stay within 2^+-96 of a bin's centre and
-# can be added up by whatever adds up gradients: calls, time steps, devices.
-_CENTRES = np.array([-120, -72, -24, 24, 72, 120])
-_BINS = len(_CENTRES)
-_COUNTS = (
-    "elements",
-    "not_finite",
-    "gates",
-    "saturated",
-    "units",
-    "dead",
-    "slopes",
-    "slope_squares",
-)
-PROBE_SIZE = 2 * _BINS + len(_COUNTS)
+_COUNTS = 3
+PROBE_SIZE = 2 * ACCUMULATORS + _COUNTS
 
 
 class Statistics(NamedTuple):
-    """What a tap measured, float64 on the host.
+    """What a tap measured, on the host.
 
     Attributes:
       log10_gradient: log10 of the 2-norm of the gradient; -inf for a gradient of exact zeros.
       log10_signal: log10 of the 2-norm of the value.
       elements: how many the value has, over all calls.
-      not_finite: how many elements of the value or its gradient are infinite or NaN.
-      gates, saturated: outputs of bounded activations, and those within 1 % of a bound.
-      units, dead: units behind a ReLU, and those that are 0 for the whole batch.
-      slopes, slope_squares: activations whose slope is known, and the sum of its squares.
+      finite_gradient, finite_signal: whether all elements are.
+      nonzero, subnormal: how many elements of a float16 gradient are not 0, and how many of those
+        are below its smallest normal number; 0 for other dtypes.
     """
 
     log10_gradient: np.ndarray
     log10_signal: np.ndarray
     elements: np.ndarray
-    not_finite: np.ndarray
-    gates: np.ndarray
-    saturated: np.ndarray
-    units: np.ndarray
-    dead: np.ndarray
-    slopes: np.ndarray
-    slope_squares: np.ndarray
+    finite_gradient: np.ndarray
+    finite_signal: np.ndarray
+    nonzero: np.ndarray
+    subnormal: np.ndarray
 
 
 @jax.custom_vjp
@@ -59,13 +41,13 @@ def tap(x: Array, probe: Array) -> Array:
 
     The gradient of the loss with respect to `probe` is no derivative but a vector of sums that
     `read` explains: squares of `x` and of the loss's gradient at `x`, kept apart by magnitude so
-    that they do not underflow. Being sums, they survive everything that adds gradients up: a
-    probe that is used at many steps of a loop reports all of them together, and one that is
-    scanned over reports each step. Nothing of the size of `x` is stored.
+    that they neither underflow nor overflow. Being sums, they survive everything that adds
+    gradients up: a probe that is used at many steps of a loop reports all of them together, and
+    one that is scanned over reports each step. Nothing of the size of `x` is stored.
 
     Args:
       x: floating array.
-      probe: zeros, `[PROBE_SIZE]` float32.
+      probe: zeros, `[PROBE_SIZE]`, float64 for a float64 `x`, else float32.
 
     Returns:
       `x` itself.
@@ -82,23 +64,74 @@ def tap(x: Array, probe: Array) -> Array:
     return x
 
 
-def _forwards(x: Array, probe: Array) -> tuple[Array, tuple[Array, Array]]:
+def _forwards(x: Array, probe: Array) -> tuple[Array, Array]:
     del probe
-    return x, (binned_squares(x), _count(~jnp.isfinite(x)))
+    return x, squares(x)
 
 
-def _backwards(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    squares, not_finite = residuals
-    not_finite += _count(~jnp.isfinite(gradient))
-    counts = counted(elements=float(gradient.size), not_finite=not_finite)
-    return gradient, jnp.concatenate([binned_squares(gradient), squares, counts])
+def _backwards(signal: Array, gradient: Array) -> tuple[Array, Array]:
+    size = jnp.full(1, gradient.size, signal.dtype)
+    counts = _small(gradient) if gradient.dtype == jnp.float16 else jnp.zeros(2)
+    return gradient, jnp.concatenate([squares(gradient), signal, size, counts.astype(size.dtype)])
 
 
 tap.defvjp(_forwards, _backwards)
 
 
+class Columns(NamedTuple):
+    """What a tap measures where it need not be added up at once.
+
+    Attributes:
+      gradient, signal: `run_squares`.
+      counts: of float16 how many elements of the gradient are not 0, and how many of those are
+        subnormal; else nothing.
+    """
+
+    gradient: Sums
+    signal: Sums
+    counts: Array
+
+
+def empty_columns(x: jax.ShapeDtypeStruct) -> Columns:
+    """Zeros, for a value of this shape and dtype."""
+    shapes = jax.eval_shape(run_squares, x)
+    zeros = jax.tree.map(lambda sums: jnp.zeros(sums.shape, sums.dtype), shapes)
+    return Columns(zeros, zeros, jnp.zeros(2 if x.dtype == jnp.float16 else 0))
+
+
 @jax.custom_vjp
-def record(x: Array, probe: Array, statistics: Array) -> Array:
+def tap_columns(x: Array, probe: Columns) -> Array:
+    """`tap`, with less work in the program: sums of columns are left for `joined`."""
+    del probe
+    return x
+
+
+def _columns_backwards(signal: Sums, gradient: Array) -> tuple[Array, Columns]:
+    counts = _small(gradient) if gradient.dtype == jnp.float16 else jnp.zeros(0)
+    return gradient, Columns(run_squares(gradient), signal, counts)
+
+
+tap_columns.defvjp(lambda x, probe: (x, run_squares(x)), _columns_backwards)
+
+
+def joined(columns: Columns, size: int) -> Array:
+    """What `tap` would have measured, `[..., PROBE_SIZE]`, of stacked columns."""
+    gradient, signal = totals(columns.gradient), totals(columns.signal)
+    shape = gradient.shape[:-1]
+    counts = columns.counts if columns.counts.shape[-1] else jnp.zeros((*shape, 2))
+    sizes = jnp.full((*shape, 1), size, gradient.dtype)
+    return jnp.concatenate([gradient, signal, sizes, counts.astype(gradient.dtype)], -1)
+
+
+def _small(gradient: Array) -> Array:
+    """How many elements are not 0, and how many of those are subnormal; of float16."""
+    size = jnp.abs(gradient)
+    some, small = size > 0, (size > 0) & (size < jnp.finfo(jnp.float16).smallest_normal)
+    return jnp.stack([jnp.sum(where.astype(jnp.float32)) for where in (some, small)])
+
+
+@jax.custom_vjp
+def record(x: Array, probe: Any, statistics: Any) -> Array:
     """`x`, and, as the gradient with respect to `probe`, `statistics`."""
     del probe, statistics
     return x
@@ -106,56 +139,25 @@ def record(x: Array, probe: Array, statistics: Array) -> Array:
 
 record.defvjp(
     lambda x, probe, statistics: (x, statistics),
-    lambda statistics, gradient: (gradient, statistics, jnp.zeros_like(statistics)),
+    lambda statistics, gradient: (
+        gradient,
+        statistics,
+        jax.tree.map(jnp.zeros_like, statistics),
+    ),
 )
-
-
-def counted(**counts: ArrayLike) -> Array:
-    """The part of a probe that counts."""
-    values = [jnp.asarray(counts.get(name, 0.0), jnp.float32) for name in _COUNTS]
-    return jnp.stack(values)
-
-
-def only_counted(**counts: ArrayLike) -> Array:
-    """A whole probe that does nothing but count."""
-    return jnp.concatenate([jnp.zeros(2 * _BINS, jnp.float32), counted(**counts)])
-
-
-def binned_squares(x: Array) -> Array:
-    """The sum of squares, in the bin of its magnitude."""
-    wide = x if x.dtype == jnp.float64 else x.astype(jnp.float32)
-    mantissa, exponent = normalized(wide)
-    # Behind the barrier XLA cannot multiply x with x and scale with scale, as it does when both
-    # are constants: the one underflows, the other overflows.
-    squares = jnp.square(lax.optimization_barrier(mantissa))
-    # Sums of rows first: one long sum of float32 numbers would be right to 1e-5 only.
-    total = jnp.sum(jnp.sum(squares, -1) if x.ndim else squares).astype(jnp.float32)
-    centres = jnp.asarray(_CENTRES, jnp.int32)
-    nearest = jnp.argmin(jnp.abs(exponent - centres))
-    scaled = jnp.ldexp(total, 2 * (exponent - centres[nearest]))
-    return jnp.where(jnp.arange(_BINS) == nearest, scaled, 0.0)
-
-
-def _count(where: Array) -> Array:
-    return jnp.sum(where.astype(jnp.float32))
 
 
 def read(probe: ArrayLike) -> Statistics:
     """What the gradient with respect to a probe, `[..., PROBE_SIZE]`, says."""
-    values = np.asarray(probe, np.float64)
-    gradient, signal, counts = np.split(values, [_BINS, 2 * _BINS], axis=-1)
+    values = np.asarray(probe)
+    gradient, signal, counts = np.split(values, [ACCUMULATORS, 2 * ACCUMULATORS], axis=-1)
+    elements, nonzero, subnormal = np.moveaxis(counts.astype(np.float64), -1, 0)
     return Statistics(
-        log10_norm(gradient), log10_norm(signal), *map(np.asarray, np.moveaxis(counts, -1, 0))
+        log10_gradient=log10_norm(gradient),
+        log10_signal=log10_norm(signal),
+        elements=elements,
+        finite_gradient=np.isfinite(gradient).all(-1),
+        finite_signal=np.isfinite(signal).all(-1),
+        nonzero=nonzero,
+        subnormal=subnormal,
     )
-
-
-def log10_norm(bins: np.ndarray) -> np.ndarray:
-    """log10 of the root of binned squares, `[..., bins]`; -inf where all are 0."""
-    bins = np.asarray(bins, np.float64)
-    with np.errstate(divide="ignore"):
-        logs = np.log2(bins) + 2.0 * _CENTRES
-    highest = np.max(logs, axis=-1, keepdims=True)
-    finite = np.where(np.isfinite(highest), highest, 0.0)
-    with np.errstate(divide="ignore"):
-        total = np.log2(np.sum(np.exp2(logs - finite), axis=-1)) + finite[..., 0]
-    return np.asarray(total / 2 * np.log10(2.0))

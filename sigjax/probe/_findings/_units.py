@@ -1,0 +1,81 @@
+"""Units, gates and attention weights that have no slope left."""
+
+from collections.abc import Iterator, Sequence
+
+from .._reading import Reading
+from .._rows import Row
+from ._kinds import Finding, listed
+
+_MANY = 0.5  # of the units, outputs or queries
+_ALL = 0.9  # of the units: the layer lets next to nothing through
+
+
+def dead(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
+    """Layers whose ReLU is closed for the whole batch: all but closed ones, and others."""
+    found = []
+    for low, high in ((_ALL, 1.0), (_MANY, _ALL)):
+        full = [row for row in rows if low < row.dead <= high]
+        found.append([_dead(full)] if full else [])
+    return found[0], found[1]
+
+
+def _dead(full: Sequence[Row]) -> Finding:
+    worst = max(full, key=lambda row: row.dead)
+    layers = _ordered(full, worst)
+    return Finding(
+        "dead",
+        layers,
+        f"{100 * worst.dead:.0f} % of the units behind {worst.name} are 0 for the whole batch"
+        f"{_others(layers)}: no gradient passes through them, so they stay dead.",
+        "Initialise the layer anew, with biases of 0 and He's weights "
+        "(`sigjax.initializers.critical`), and lower the learning rate.",
+    )
+
+
+def saturated(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Layers whose bounded activation is at a bound."""
+    full = [row for row in rows if row.saturated > _MANY]
+    if full:
+        worst = max(full, key=lambda row: row.saturated)
+        layers = _ordered(full, worst)
+        yield Finding(
+            "saturated",
+            layers,
+            f"{100 * worst.saturated:.0f} % of the outputs of {worst.activation} behind "
+            f"{worst.name} are within 1 % of a bound{_others(layers)}: their slopes are small, and "
+            "what lies before learns slowly.",
+            "Make the weights smaller, or normalise the input of the activation.",
+        )
+
+
+def attention_saturated(reading: Reading) -> Iterator[Finding]:
+    """Softmax attention in which one key takes all."""
+    found = []
+    for index, site in enumerate(reading.facts.plan.sites):
+        if site.kind != "attention":
+            continue
+        queries, sharp, spread = reading.sites[index].reshape(-1, 3).sum(0)
+        if queries and sharp / queries > _MANY:
+            found.append((sharp / queries, spread / queries, site.layers))
+    if found:
+        share, spread, _ = max(found)
+        layers = tuple(dict.fromkeys(layer for *_, names in found for layer in names))
+        yield Finding(
+            "attention_saturated",
+            layers,
+            f"In the attention of {listed(layers)} {100 * share:.0f} % of the queries give one key "
+            f"more than 99 % of their weight; the logits spread by {spread:.3g} where 1 is usual: "
+            "hardly any gradient passes to queries and keys.",
+            "Make the weights of query and key smaller, or normalise queries and keys; check the "
+            "scale 1/sqrt(d).",
+        )
+
+
+def _ordered(rows: Sequence[Row], worst: Row) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([worst.name, *(row.name for row in rows)]))
+
+
+def _others(layers: Sequence[str]) -> str:
+    if len(layers) < 2:
+        return ""
+    return f", and so in {len(layers) - 1} more layer{'s' if len(layers) > 2 else ''}"

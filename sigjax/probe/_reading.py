@@ -1,0 +1,100 @@
+"""The numbers of a report, brought to the host and given back to what they belong to."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+
+from ._facts import Facts, Parameter
+from ._plan import Site
+from ._program import Measured
+from ._sums import ACCUMULATORS, log10_norm
+from ._tap import Statistics, read
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """A report's numbers.
+
+    Attributes:
+      facts: what they belong to.
+      owned: for each layer its parameters, with their numbers.
+      loss: the loss.
+      batch_is_finite: whether all arrays of the batch are.
+      sites: for each site its measurement, float64, loops that are no stacks added up.
+      gradients, values: for each parameter log10 of the norms, with its stack's axes.
+      finite_gradients, finite_values: whether all elements of a parameter are.
+    """
+
+    facts: Facts
+    owned: dict[str, list[tuple[int, Parameter]]]
+    loss: float
+    batch_is_finite: bool
+    sites: tuple[np.ndarray, ...]
+    gradients: tuple[np.ndarray, ...]
+    values: tuple[np.ndarray, ...]
+    finite_gradients: tuple[bool, ...]
+    finite_values: tuple[bool, ...]
+
+    def elements(self, site: Site) -> int:
+        """How many elements a site has at one place of the loops that its rows tell apart."""
+        plan = self.facts.plan
+        lengths = dict(plan.lengths)
+        added = [
+            lengths[key] for key in site.loops if key not in plan.stacks and not self.facts.per_step
+        ]
+        return site.elements * math.prod(added)
+
+    def statistics(self, index: int) -> Statistics:
+        """What an output's tap measured."""
+        return read(self.sites[index])
+
+
+def reading_of(measured: Measured, facts: Facts) -> Reading:
+    """Brings the arrays of a report to the host."""
+    arrays: Measured = jax.device_get(measured)
+    sites: dict[int, np.ndarray] = {}
+    for group, stacked in zip(facts.site_groups, arrays.sites, strict=True):
+        for index, value in zip(group, stacked, strict=True):
+            sites[index] = _kept(facts, facts.plan.sites[index], value)
+    sums: dict[int, np.ndarray] = {}
+    for group, stacked in zip(facts.parameter_groups, arrays.sums, strict=True):
+        sums.update(zip(group, stacked, strict=True))
+    every = [sums[i] for i in range(len(facts.parameters))]
+    return Reading(
+        facts,
+        _owned(facts),
+        float(arrays.loss),
+        bool(arrays.batch_is_finite),
+        tuple(sites[i] for i in range(len(facts.plan.sites))),
+        tuple(log10_norm(one[..., 0, :]) for one in every),
+        tuple(log10_norm(one[..., 1, :]) for one in every),
+        tuple(bool(np.isfinite(one[..., 0, :]).all()) for one in every),
+        tuple(bool(np.isfinite(one[..., 1, :]).all()) for one in every),
+    )
+
+
+def _kept(facts: Facts, site: Site, value: np.ndarray) -> np.ndarray:
+    """A measurement with the loops added up that rows do not tell apart."""
+    added = tuple(
+        axis
+        for axis, key in enumerate(site.loops)
+        if key not in facts.plan.stacks and not facts.per_step
+    )
+    value = np.asarray(value)
+    return value.sum(added, dtype=value.dtype) if added else value
+
+
+def _owned(facts: Facts) -> dict[str, list[tuple[int, Parameter]]]:
+    found: dict[str, list[tuple[int, Parameter]]] = {}
+    for index, parameter in enumerate(facts.parameters):
+        found.setdefault(parameter.owner, []).append((index, parameter))
+    return found
+
+
+def state_rates(value: np.ndarray) -> np.ndarray:
+    """log10 of what each step of a loop multiplies its state's gradient by, `[..., steps]`."""
+    out, into = np.split(value, [ACCUMULATORS], axis=-1)
+    with np.errstate(invalid="ignore"):
+        return log10_norm(into) - log10_norm(out)
