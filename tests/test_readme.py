@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 from flax import nnx
 
@@ -30,16 +31,18 @@ def test_the_gates_example_runs():
     assert names["outputs"].shape == names["gates"].update.shape == (2, 5, 256)
 
 
-def test_the_probe_and_the_stabiliser_examples_run():
-    _, probe, line, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names = {
-        "model": nnx.Sequential(nnx.Linear(3, 3, rngs=nnx.Rngs(0)), nnx.sigmoid),
-        "loss_fn": lambda model, batch: model(batch).sum(),
-        "batch": jnp.ones((2, 3)),
-        "sigjax": sigjax,
+def test_the_probe_and_the_stabiliser_examples_run(capsys):
+    _, diagnosis, loop, line, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {"sigjax": sigjax}
+    exec(diagnosis, names)
+    said = re.search(re.escape(diagnosis) + r"```\n\n```\n(.*?)```", README, re.DOTALL)[1]
+    assert capsys.readouterr().out.split() == said.split()
+    names |= {
+        "optimizer": nnx.Optimizer(names["model"], optax.sgd(0.1), wrt=nnx.Param),
+        "batches": [names["batch"]] * 2,
     }
-    exec(probe + line, names)
-    assert names["report"].rows
+    exec(loop + line, names)
+    assert [(step, found.kind) for step, found in names["history"].findings] == [(0, "vanishing")]
     assert names["loss_fn"](names["model"], names["batch"]).shape == ()
 
 
