@@ -1,14 +1,17 @@
-r"""The probe on a model that dies, and on what helps it: one line, or other weights.
+r"""The probe on models that die, on what helps them, and on public architectures with faults.
 
 Figure: norm of the gradient at each layer of a deep logistic network, before and after its cure
 (tanh with critical orthogonal weights); loss over training of both; a bfloat16 network whose gates
-start at 8, as it is and through `sigjax.stabilize`. On handwritten digits.
+start at 8, as it is and through `sigjax.stabilize`. On handwritten digits. Below: the first finding
+on public architectures in small, healthy (as initialised, after 50 steps of Adam) and each with
+three faults; and what a diagnosis costs beside the gradient.
 
     python -m experiments run diagnosis
 
-Time on 2 CPU cores: quick 20 s, paper 5 min. Must show: the probe's verdict and rate, confirmed by
+Time on 2 CPU cores: quick 40 s, paper 8 min. Must show: the probe's finding and rate, confirmed by
 training: what it calls vanishing does not learn, what it does not, does; `jax.nn`'s bfloat16 slope
-at 8 is exactly 0, so the network as it is stays where it was.
+at 8 is exactly 0, so the network as it is stays where it was; healthy architectures have no
+finding, broken ones have that of their fault, at its layer.
 """
 
 import dataclasses
@@ -30,13 +33,21 @@ from matplotlib.figure import Figure
 import sigjax
 from experiments.depth.data import CLASSES, PIXELS, Batch, digits
 from experiments.harness import Claim, Settings, Within, gather, sweep
-from sigjax.probe import diagnose
+from experiments.patients import ARCHITECTURES, WITH_ZEROS
+from experiments.patients.clinic import HEALTHY, judged
+from experiments.patients.price import SUBJECTS, price
+from sigjax.probe import KINDS, diagnose
 from sigjax.theory import critical_weight_std, mean_field
 
 DEEP = ("logistic, LeCun weights", "tanh, critical orthogonal weights")
 NARROW = ("bfloat16 gates at 8", "the same, stabilized")
 _GATE_BIAS, _GATE_SPREAD = 8.0, 0.25
 _TEST = 397
+# Of each kind one that compiles within seconds.
+_FEW = ("dict of arrays", "actor-critic", "mixture of experts", "GRU classifier")
+_MOST_FAULTS = 3
+# What is timed, when, and how many times the gradient's time it may take.
+_AIMS = (("diagnose", "first", 3.0), ("step with a report", "later", 1.15))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +64,12 @@ class Config(Settings):
     """Digits in a step."""
     learning_rate: float = 1e-3
     """Of Adam; ten times that for the gates, which have far to go."""
+    patients: tuple[str, ...] = _FEW
+    """Architectures that are diagnosed healthy and with faults."""
+    subjects: tuple[str, ...] = ("24 layers of 64, batch 64",)
+    """Models whose diagnosis is timed."""
+    rounds: Annotated[int, Within(1)] = 1
+    """Repetitions of each timing."""
 
     @classmethod
     def quick(cls) -> "Config":
@@ -62,7 +79,14 @@ class Config(Settings):
     @classmethod
     def paper(cls) -> "Config":
         """50 layers of 300."""
-        return cls(depth=50, width=300, steps=2000)
+        return cls(
+            depth=50,
+            width=300,
+            steps=2000,
+            patients=(*ARCHITECTURES, *WITH_ZEROS),
+            subjects=tuple(SUBJECTS),
+            rounds=5,
+        )
 
 
 def deep(name: str, config: Config) -> nnx.Sequential:
@@ -105,7 +129,36 @@ def loss(model: nnx.Sequential, batch: Batch) -> Array:
 def measure(config: Config, key: Array) -> xr.Dataset:
     """Diagnoses and trains every model."""
     points = [{"model": name} for name in (*DEEP, *NARROW)]
-    return gather(points, sweep(points, functools.partial(_point, config=config, key=key)))
+    cures = gather(points, sweep(points, functools.partial(_point, config=config, key=key)))
+    patients = [{"patient": name} for name in config.patients]
+    subjects = [{"subject": name} for name in config.subjects]
+    timed = functools.partial(_timed, config=config)
+    return xr.merge(
+        [
+            cures,
+            gather(patients, sweep(patients, _judged)),
+            gather(subjects, sweep(subjects, timed)),
+        ]
+    )
+
+
+def _judged(point: Any) -> xr.Dataset:
+    with jax.numpy_dtype_promotion("standard"):  # Flax's attention and norms mix dtypes
+        judgements = judged(point["patient"])
+    states = [*HEALTHY, *(f"fault {i + 1}" for i in range(_MOST_FAULTS))]
+    right, kind = np.full(len(states), np.nan), np.full(len(states), np.nan)
+    for place, judgement in enumerate(judgements):
+        right[place] = float(judgement.is_right)
+        if judgement.found is not None:
+            kind[place] = KINDS.index(judgement.found.kind)
+    return xr.Dataset(
+        {"right": ("state", right), "kind": ("state", kind)}, coords={"state": states}
+    )
+
+
+def _timed(point: Any, config: Config) -> xr.Dataset:
+    with jax.numpy_dtype_promotion("standard"):
+        return price(point["subject"], config.rounds, seed=0)
 
 
 def _point(point: Any, config: Config, key: Array) -> xr.Dataset:
@@ -128,7 +181,7 @@ def _point(point: Any, config: Config, key: Array) -> xr.Dataset:
             "log10_gradient": ("layer", np.array(chain)),
             "saturated": ("layer", np.array([row.saturated for row in rows])),
             "rate": float(rate_a_layer),
-            "vanishing": float("vanishes" in report.verdict),
+            "vanishing": float(any(one.kind == "vanishing" for one in report.findings)),
             "hidden_parameter_gradient": float(rows[0].log10_parameter_gradient),
             "loss": ("step", losses),
             "accuracy": accuracy,
@@ -220,7 +273,48 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             float(alive["accuracy"] - dead["accuracy"]),
             ">=",
         ),
+        *_judgements(dataset),
+        *_prices(dataset),
     ]
+
+
+def _judgements(dataset: xr.Dataset) -> list[Claim]:
+    """Every architecture is judged right, in every state that it has."""
+    right = dataset["right"]
+    healthy, broken = right.sel(state=list(HEALTHY)), right.drop_sel(state=list(HEALTHY))
+    return [
+        Claim(
+            name=f"{len(dataset['patient'])} architectures, {what}: share judged right",
+            source="sigjax.probe.diagnose",
+            expected=1.0,
+            measured=float(part.mean()),
+            tolerance=0.0,
+            kind="exact",
+        )
+        for what, part in (("healthy", healthy), ("with faults", broken))
+    ]
+
+
+def _prices(dataset: xr.Dataset) -> list[Claim]:
+    """Times beside the gradient's own: aims, since they are the machine's as well."""
+    own = dataset.sel(what="gradient")
+    found = []
+    for name in dataset["subject"].values:
+        for what, moment, aim in _AIMS:
+            one = dataset.sel(what=what, subject=name)[f"{moment}_seconds"]
+            times = float(one / own.sel(subject=name)[f"{moment}_seconds"])
+            found.append(
+                Claim(
+                    name=f"{name}: {moment} call, {what} over gradient",
+                    source="measured here",
+                    expected=aim,
+                    measured=times,
+                    tolerance=0.0,
+                    kind="reported",
+                    relation="<=",
+                )
+            )
+    return found
 
 
 def _bound(name: str, source: str, expected: float, measured: float, relation: Any) -> Claim:
@@ -228,8 +322,20 @@ def _bound(name: str, source: str, expected: float, measured: float, relation: A
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Gradient profiles and learning curves of the deep models; the gates' learning curves."""
-    figure, (profile, training, gates) = plt.subplots(1, 3, figsize=(14, 4.2))
+    """Gradient profiles and learning curves; findings on architectures; prices."""
+    patients = len(dataset["patient"])
+    figure = plt.figure(figsize=(14, 7 + 0.35 * patients), layout="constrained")
+    parts: Any = figure.subfigures(2, height_ratios=(4.2, 2.8 + 0.35 * patients))
+    above, below = parts
+    _cures(above, dataset)
+    table, cost = below.subplots(1, 2, width_ratios=(3, 1))
+    _findings(table, dataset)
+    _costs(cost, dataset)
+    return figure
+
+
+def _cures(figure: Any, dataset: xr.Dataset) -> None:
+    profile, training, gates = figure.subplots(1, 3)
     for name in DEEP:
         one = dataset.sel(model=name)
         rate = float(one["rate"])
@@ -250,4 +356,37 @@ def plot(dataset: xr.Dataset) -> Figure:
         axis.set_ylim(bottom=0)
     for axis in (profile, training, gates):
         axis.legend()
-    return figure
+
+
+def _findings(axis: Any, dataset: xr.Dataset) -> None:
+    """A row for each architecture, a column for each state: the kind of the first finding."""
+    right = dataset["right"].transpose("patient", "state").values
+    axis.imshow(right, vmin=0, vmax=1, cmap="RdYlGn", alpha=0.35, aspect="auto")
+    kinds = dataset["kind"].transpose("patient", "state").values
+    for row, column in np.ndindex(right.shape):
+        if np.isfinite(right[row, column]):
+            kind = kinds[row, column]
+            text = KINDS[int(kind)] if np.isfinite(kind) else "healthy"
+            axis.text(column, row, text, ha="center", va="center", fontsize=7)
+    axis.set_xticks(range(right.shape[1]), dataset["state"].values)
+    axis.set_yticks(range(right.shape[0]), dataset["patient"].values)
+    axis.set_title("first finding (green: right kind, at the right layer)")
+
+
+def _costs(axis: Any, dataset: xr.Dataset) -> None:
+    own = dataset.sel(what="gradient")
+    labels, times = [], []
+    for name in dataset["subject"].values:
+        for what, moment, aim in _AIMS:
+            one = dataset.sel(what=what, subject=name)[f"{moment}_seconds"]
+            times.append(float(one / own.sel(subject=name)[f"{moment}_seconds"]))
+            labels.append(f"{name}\n{what}, {moment} call (aim {aim:g})")
+    colours = [f"C{i % len(_AIMS)}" for i in range(len(times))]
+    bars = axis.barh(range(len(times)), times, color=colours)
+    axis.bar_label(bars, fmt="×%.2f", padding=2, fontsize=8)
+    axis.axvline(1, color="black", linestyle="--", linewidth=1)
+    axis.set_xlim(0, 1.25 * max(times))
+    axis.set_yticks(range(len(times)), labels, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("time over the gradient's alone (1)")
+    axis.set_title("what it costs")

@@ -117,7 +117,7 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
     """Writes what there is; returns what was written."""
     written = []
     page = (root / "README.md").read_text("utf-8")
-    for name in ("accuracy", "speed"):
+    for name in ("accuracy", "speed", "speed_gates"):
         folder = newest(results, name)
         if folder is not None:
             page = _put(page, name, (folder / "table.md").read_text("utf-8"))

@@ -14,6 +14,7 @@ from experiments import (
 )
 from experiments.depth import data, shapeset
 from experiments.harness.refusal import Refusal
+from experiments.patients import price
 
 
 def verdicts(experiment, config):
@@ -70,8 +71,12 @@ def test_isometry():
     assert all(claim.verdict == "holds" for claim in statistical)
 
 
-def test_diagnosis():
-    found = verdicts(diagnosis, diagnosis.Config(depth=8, width=64, steps=150))
+def test_diagnosis(monkeypatch):
+    monkeypatch.setitem(price.SUBJECTS, "small", lambda: price.perceptron(3, 8, 4))
+    monkeypatch.setattr(jax, "clear_caches", lambda: None)  # other tests want theirs
+    few = {"patients": ("dict of arrays",), "subjects": ("small",)}
+    found = verdicts(diagnosis, diagnosis.Config(depth=8, width=64, steps=150, **few))
+    assert all(claim.verdict == "holds" for name, claim in found.items() if "share" in name)
     assert found["logistic: verdict of vanishing"].verdict == "holds"
     assert found["critical tanh: verdict of vanishing"].verdict == "holds"
     zero = next(claim for name, claim in found.items() if "jax.nn" in name)
