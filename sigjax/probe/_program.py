@@ -28,14 +28,15 @@ class Measured(NamedTuple):
       sites: for each group of sites `[members, ..., size]`, loops in between.
       sums: for each group of parameters `[members, ..., 2, accumulators]`, of gradient and value.
       batch_is_finite: bool scalar.
-      is_there: bool scalar; False in a report that nothing was measured for.
+      evaluations: how many are added up, int32 scalar; 0 in a report that nothing was
+        measured for.
     """
 
     loss: Array
     sites: tuple[Array, ...]
     sums: tuple[Array, ...]
     batch_is_finite: Array
-    is_there: Array
+    evaluations: Array
 
 
 class Result(NamedTuple):
@@ -183,7 +184,7 @@ def _run(
             for group in parameter_groups
         ),
         _all_finite([others[i] for i in batch]),
-        jnp.ones((), bool),
+        jnp.ones((), jnp.int32),
     )
     return Result(rest, gradients, measured)
 

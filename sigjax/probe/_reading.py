@@ -21,6 +21,7 @@ class Reading:
       facts: what they belong to.
       owned: for each layer its parameters, with their numbers.
       loss: the loss.
+      evaluations: how many are added up.
       batch_is_finite: whether all arrays of the batch are.
       sites: for each site its measurement, float64, loops that are no stacks added up.
       gradients, values: for each parameter log10 of the norms, with its stack's axes.
@@ -30,6 +31,7 @@ class Reading:
     facts: Facts
     owned: dict[str, list[tuple[int, Parameter]]]
     loss: float
+    evaluations: int
     batch_is_finite: bool
     sites: tuple[np.ndarray, ...]
     gradients: tuple[np.ndarray, ...]
@@ -38,13 +40,14 @@ class Reading:
     finite_values: tuple[bool, ...]
 
     def elements(self, site: Site) -> int:
-        """How many elements a site has at one place of the loops that its rows tell apart."""
+        """How many elements a site has at one place of the loops that its rows tell apart, in all
+        evaluations."""
         plan = self.facts.plan
         lengths = dict(plan.lengths)
         added = [
             lengths[key] for key in site.loops if key not in plan.stacks and not self.facts.per_step
         ]
-        return site.elements * math.prod(added)
+        return site.elements * math.prod(added) * self.evaluations
 
     def statistics(self, index: int) -> Statistics:
         """What an output's tap measured."""
@@ -66,6 +69,7 @@ def reading_of(measured: Measured, facts: Facts) -> Reading:
         facts,
         _owned(facts),
         float(arrays.loss),
+        int(arrays.evaluations),
         bool(arrays.batch_is_finite),
         tuple(sites[i] for i in range(len(facts.plan.sites))),
         tuple(log10_norm(one[..., 0, :]) for one in every),

@@ -98,7 +98,7 @@ class GradientReport:
     @property
     def is_measured(self) -> Array:
         """bool scalar: False in what `unmeasured` gives."""
-        return self.measured.is_there
+        return self.measured.evaluations > 0
 
     def merge(self, *others: "GradientReport") -> "GradientReport":
         """One report for several microbatches, each with the loss of its own part.
@@ -117,7 +117,6 @@ class GradientReport:
                 raise ValueError("merge: others must be reports of the same loss and model")
         parts = [self.measured, *(other.measured for other in others)]
         add = functools.partial(jax.tree.map, lambda *x: sum(x[1:], start=x[0]))
-        first = parts[0]
         return GradientReport(
             Measured(
                 jnp.mean(jnp.stack([part.loss for part in parts])),
@@ -128,7 +127,7 @@ class GradientReport:
                     *[part.sums for part in parts],
                 ),
                 jnp.all(jnp.stack([part.batch_is_finite for part in parts])),
-                first.is_there,
+                add(*[part.evaluations for part in parts]),
             ),
             self.facts,
         )
@@ -155,7 +154,7 @@ class GradientReport:
         return found
 
     def _read(self) -> Reading:
-        if not bool(self.measured.is_there):
+        if not bool(self.measured.evaluations):
             raise ValueError("nothing was measured for this report (see `unmeasured`)")
         return reading_of(self.measured, self.facts)
 

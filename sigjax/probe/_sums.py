@@ -165,7 +165,7 @@ def log10_norm_traced(sums: Array) -> Array:
     """`log10_norm` in JAX, for what is computed inside a traced function; float32 accuracy."""
     scales = _SCALES[sums.dtype.name]
     powers = jnp.array([0, scales.down, scales.up], sums.dtype)
-    logs = jnp.log2(sums) - 2 * powers
+    logs = jnp.log2(sums) - 2 * jnp.broadcast_to(powers, sums.shape)
     highest = jnp.max(logs, -1, keepdims=True)
     shift = jnp.where(jnp.isfinite(highest), highest, 0)
     total = jnp.log2(jnp.sum(jnp.exp2(logs - shift), -1)) + shift[..., 0]

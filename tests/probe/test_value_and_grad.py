@@ -174,7 +174,7 @@ def test_microbatches_merge_to_the_batch():
     merged = first.merge(second)
     np.testing.assert_allclose(merged.loss, whole.loss / 2, rtol=1e-6)
     for row, other in zip(merged.rows, whole.rows, strict=True):
-        for name in ("log10_gradient", "log10_rms", "log10_parameter", "dead"):
+        for name in ("log10_gradient", "log10_rms", "log10_parameter", "dead", "slope_square"):
             np.testing.assert_allclose(getattr(row, name), getattr(other, name), atol=1e-6)
     spoilt = diagnose(weights, loss, x[:8].at[0, 0].set(jnp.nan), Y[:8])
     assert [f.layers for f in second.merge(spoilt).findings] == [("batch",)]
