@@ -51,7 +51,7 @@ def load_weights(module: M, weights: Mapping[str, Any], *, layout: Layout) -> M:
     ================ ============================================================================
 
     ================ ============================================================================
-    others
+    others           their names
     ================ ============================================================================
     `RNN`            linen and nnx: `cell.` and the cell's names; torch and equinox: the cell's
     `Bidirectional`  `forward_rnn.`, `backward_rnn.`; torch: suffix `_reverse` of the second
