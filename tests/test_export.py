@@ -34,6 +34,12 @@ CALLS = {
     "pairwise": lambda x: losses.sigmoid_pairwise_loss(x, x + 1, 2.0, -1.0),
     "platt": lambda x: calibration.fit_platt(x[:, 0], x[:, 1] > 0.3)(x),
     "temperature": lambda x: calibration.fit_temperature(x[:, 0], x[:, 1] > 0.3)(x),
+    "calibration error": lambda x: calibration.expected_calibration_error(
+        x[:, 0], x[:, 1] > 0.3, binning="mass", bins=3
+    ),
+    "reliability": lambda x: (
+        calibration.reliability_curve(x[:, 0], x[:, 1] > 0.3, bins=4).frequency
+    ),
     "mean field": lambda x: theory.mean_field(jnp.tanh, 1 + x[:, 0], 0.1),
     "critical line": lambda x: theory.critical_line(jnp.tanh, x[:, 0]),
     "profile": lambda x: theory.gradient_profile(jnp.tanh, 1 + x[:, 0], depth=2),
@@ -73,7 +79,9 @@ def test_a_program_for_any_number_of_examples(name):
         assert len(leaf.shape) == len(expected.shape)
 
 
-@pytest.mark.parametrize("name", ["pairwise", "critical line", "bound", "MinGRU"])
+@pytest.mark.parametrize(
+    "name", ["pairwise", "calibration error", "reliability", "critical line", "bound", "MinGRU"]
+)
 def test_its_results_are_those_of_a_call(name):
     (examples,) = export.symbolic_shape("examples")
     program = export.export(jax.jit(CALLS[name]))

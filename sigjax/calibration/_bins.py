@@ -38,8 +38,10 @@ def inner_edges(forecast: Array, weights: Array | None, bins: int, binning: str)
         return jnp.asarray(np.arange(1, bins) / bins, forecast.dtype)
     examples = forecast.shape[0]
     if weights is None:
-        last = np.array([-(-examples * k // bins) - 1 for k in range(1, bins)], np.int64)
-        return jnp.sort(forecast)[last]
+        last = [-(-examples * k // bins) - 1 for k in range(1, bins)]
+        if jax.export.is_symbolic_dim(examples):
+            return jnp.sort(forecast)[jnp.stack([jnp.asarray(place) for place in last])]
+        return jnp.sort(forecast)[np.array(last, np.int64)]
     ordered, own = jax.lax.sort((forecast, weights), num_keys=1)
     below = jnp.cumsum(own)
     # A sum by pairs, of at most 31 levels, each of which rounds by eps / 2, and so does the share:

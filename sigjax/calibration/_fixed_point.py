@@ -9,7 +9,7 @@ float64.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -93,20 +93,30 @@ def sum_by_segment(
       segments: how many.
       count_terms: whether to count the terms of each segment as well.
     """
-    count = terms[0].shape[0]
-    lanes = math.gcd(count, _LANES)
-    width = count // lanes
-    length = min(width, _STEP // lanes)
-    rows = [array.reshape(lanes, width) for array in terms]
+    count: Any = terms[0].shape[0]  # a number, or a name for one in an exported program
+    width: Any
+    last_start: Any
+    if jax.export.is_symbolic_dim(count):
+        # Whole steps of one lane, over zeros at the end that are counted nowhere.
+        lanes, width, length = 1, count, _STEP
+        rows = [jnp.pad(array, (0, length)).reshape(1, -1) for array in terms]
+        last_start = count
+    else:
+        lanes = math.gcd(count, _LANES)
+        width = count // lanes
+        length = min(width, _STEP // lanes)
+        rows = [array.reshape(lanes, width) for array in terms]
+        last_start = width - length
 
     def add(step: ArrayLike, before: Totals) -> Totals:
         due = jnp.asarray(step) * length
-        start = jnp.minimum(due, width - length)
+        start = jnp.minimum(due, last_start)
         segment, numbers = describe(
             *(lax.dynamic_slice_in_dim(row, start, length, axis=1) for row in rows)
         )
         # The last step begins in what was summed already, which goes to a segment of its own.
-        fresh = start + jnp.arange(length) >= due
+        places = start + jnp.arange(length)
+        fresh = (places >= due) & (places < width)
         segment = jnp.where(fresh[None], segment, segments)
         ones = [jnp.ones_like(numbers[0][0])] if count_terms else []
         columns = jnp.stack(ones + [digit for number in numbers for digit in number], axis=-1)

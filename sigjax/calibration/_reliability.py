@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import statistics
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -199,7 +199,8 @@ def _events(probabilities: Values, labels: Values, weights: Values | None) -> _E
             f"{forecast.shape}"
         )
     examples = forecast.shape[0]
-    if examples > jnp.iinfo(jnp.result_type(int)).max:
+    symbolic = jax.export.is_symbolic_dim(examples)
+    if not symbolic and examples > jnp.iinfo(jnp.result_type(int)).max:
         raise ValueError("probabilities of more than 2^31 - 1 examples need jax_enable_x64")
     if forecast.shape[1:] == (1,):
         forecast = forecast[:, 0]
@@ -216,7 +217,7 @@ def _is_probability(forecast: Array) -> Array:
     return (forecast >= 0) & (forecast <= 1)
 
 
-def _outcomes(labels: Values, examples: int) -> tuple[Array, Array]:
+def _outcomes(labels: Values, examples: Any) -> tuple[Array, Array]:
     array = labels_of(examples, labels)
     if array.dtype == bool:
         return array, jnp.ones((), bool)
