@@ -19,11 +19,12 @@ STAMP = $(VENV)/.installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
-.PHONY: help figures test docs accelerator certify publish lock clean
+.PHONY: help figures test proofs docs accelerator certify publish lock clean
 
 help:
 	@echo "make figures   install what is missing, run every experiment, write results/index.html"
 	@echo "make test      install what is missing, lint, check types, run every test"
+	@echo "make proofs    run the tests of many cases that make test leaves out"
 	@echo "make docs      execute the notebooks, write docs/_build/html"
 	@echo "make accelerator   accuracy, speed and gradient_depth on a GPU, within ten minutes"
 	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (40 minutes)"
@@ -54,6 +55,9 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+proofs: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof
 
 $(VENV)/.docs: $(STAMP) docs/requirements.lock
 	$(BIN)/python -m pip install --quiet -r docs/requirements.lock

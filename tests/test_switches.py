@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.proof
 def test_public_names_under_every_switch():
     """In a process of its own: switches, caches and frozen garbage are the whole process's."""
     program = Path(__file__).with_name("switches.py")

@@ -79,8 +79,9 @@ def run_squares(x: Array) -> Sums:
     scales = _SCALES[dtype.name]
     runs = _runs(x.astype(dtype))
     plain = _sum_of_squares(runs)
-    large = plain > 2.0**scales.high
-    factors = jnp.where(large, 2.0**scales.down, jnp.asarray(2.0**scales.up, dtype))
+    small, large = plain < 2.0**scales.low, plain > 2.0**scales.high
+    usual = jnp.where(large, 2.0**scales.down, jnp.ones((), dtype))
+    factors = jnp.where(small, jnp.asarray(2.0**scales.up, dtype), usual)
     factors = factors.reshape(factors.shape + (1,) * (runs.ndim - factors.ndim))
     # Of a product's square XLA makes the product of squares where one factor is constant, and these
     # overflow; the square of a maximum it leaves as it is. That maximum may lose a NaN, which the

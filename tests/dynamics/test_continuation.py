@@ -255,6 +255,7 @@ def test_every_point_is_within_its_tolerance():
     )
 
 
+@pytest.mark.proof
 def test_not_a_number_is_no_error_where_there_is_none():
     with jax.debug_nans(True), jax.debug_infs(True):
         branch = continuation(cubic, [1.5], -1.875, bounds=(-2.0, 2.0))

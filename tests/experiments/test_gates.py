@@ -53,6 +53,7 @@ TINY = {
 ALL = (*TINY, gates_low_precision, recurrent_gates)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("experiment", TINY, ids=lambda module: module.__name__.split(".")[-1])
 def test_a_tiny_run_has_claims_and_a_figure(experiment):
     config = dataclasses.replace(experiment.Config.quick(), **TINY[experiment])

@@ -42,6 +42,7 @@ def test_learning_curve():
     assert all(claim.verdict == "holds" for claim in exact)
 
 
+@pytest.mark.proof
 def test_mean_field():
     config = mean_field.Config(
         grid=6, width=200, depth=30, draws=4, trained_width=20, depths=(4,),
@@ -60,6 +61,7 @@ def test_weights_have_their_variance(ensemble):
     np.testing.assert_allclose(np.mean(np.square(weights)) * 200, 1.69, rtol=0.02)
 
 
+@pytest.mark.proof
 def test_isometry():
     config = isometry.Config(
         width=100, depth=10, draws=4, trained_width=20, trained_depth=4, steps=5,
@@ -71,6 +73,7 @@ def test_isometry():
     assert all(claim.verdict == "holds" for claim in statistical)
 
 
+@pytest.mark.proof
 def test_diagnosis(monkeypatch):
     monkeypatch.setitem(price.SUBJECTS, "small", lambda: price.perceptron(3, 8, 4))
     monkeypatch.setattr(jax, "clear_caches", lambda: None)  # other tests want theirs
@@ -83,6 +86,7 @@ def test_diagnosis(monkeypatch):
     assert zero.measured == -np.inf
 
 
+@pytest.mark.proof
 def test_batch_norm():
     found = verdicts(batch_norm, batch_norm.Config(steps=1500))
     assert all(claim.verdict != "fails" for claim in found.values())
@@ -110,6 +114,7 @@ def test_shapes_are_of_nine_classes_and_hide_little():
     assert np.mean(np.array(levels)[pairs] == 3) > 0.97
 
 
+@pytest.mark.proof
 def test_saturation():
     config = saturation.Config(data="digits", width=60, steps=300, initial_width=1000, draws=1)
     found = verdicts(saturation, config)
@@ -118,6 +123,7 @@ def test_saturation():
     assert all(claim.verdict == "holds" for claim in statistical), statistical
 
 
+@pytest.mark.proof
 def test_saturation_on_shapes_that_are_drawn_for_every_example():
     config = saturation.Config(data="shapes", width=60, steps=2000, tanh_rate=0.05)
     point = {"activation": "tanh", "depth": 2}

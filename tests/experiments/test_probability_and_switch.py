@@ -48,6 +48,7 @@ CASES = {
 }
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("experiment", CASES, ids=lambda module: module.__name__)
 def test_all_claims_hold(experiment):
     found = verdicts(experiment, CASES[experiment])
@@ -55,11 +56,13 @@ def test_all_claims_hold(experiment):
     assert not failures(found)
 
 
+@pytest.mark.proof
 def test_platt_scaling():
     config = platt_scaling.Config(pairs=4, splits=3, repeats=8, logits=5000)
     assert not failures(verdicts(platt_scaling, config))
 
 
+@pytest.mark.proof
 def test_the_race_of_calibrations_is_between_equals():
     generator = np.random.default_rng(0)
     scores = generator.normal(size=(3, 200))
@@ -72,6 +75,7 @@ def test_the_race_of_calibrations_is_between_equals():
     assert all(claim.measured > 0 for claim in found.values())
 
 
+@pytest.mark.proof
 def test_universal_approximation():
     config = universal_approximation.Config(
         repeats=2000,

@@ -8,6 +8,7 @@ from experiments import scaling
 from experiments.harness.refusal import Refusal
 
 
+@pytest.mark.proof
 def test_a_small_run_keeps_its_claims():
     config = scaling.Config(
         depths=(20, 200), widths=(16, 32), seeds=(1, 2), devices=(1, 2), deepest=(300, 128),

@@ -10,6 +10,9 @@ from experiments.numerics import lightness
 from experiments.numerics.speed_panels import light_ratios
 
 
+pytestmark = pytest.mark.proof  # a small run of it takes half a minute
+
+
 @pytest.fixture(scope="module")
 def dataset():
     small = speed.Config(

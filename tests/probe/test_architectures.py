@@ -8,17 +8,14 @@ from flax import nnx
 from experiments.patients import ARCHITECTURES, FAULTS, WITH_ZEROS, changed
 from sigjax.probe import diagnose
 
-# One of each kind; `python -m experiments run diagnosis --preset paper` tries all of them.
-TRIED = (
-    "pre-norm transformer",
-    "ResNet",
-    "U-Net",
-    "VAE",
-    "mixture of experts",
-    "LSTM classifier",
-    "scanned and rematerialised",
-    "dict of arrays",
-)
+# Those that compile within seconds; the others, and all after training, are tried by `make proofs`
+# and `python -m experiments run diagnosis --preset paper`.
+QUICK = ("VAE", "mixture of experts", "LSTM classifier", "dict of arrays")
+TRIED = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.proof) for name in ARCHITECTURES
+]
+# Gates with biases of 0 remember some 2 steps, and the sequences have 16.
+FORGETFUL = {"seq2seq with attention"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +44,8 @@ def restored(model, before):
 @pytest.mark.parametrize("name", TRIED)
 def test_is_healthy_and_each_fault_is_found(name):
     model, loss, batch = ARCHITECTURES[name]()
-    assert kinds(diagnose(model, loss, *batch)) == set()
+    healthy = {"forgetting"} if name in FORGETFUL else set()
+    assert kinds(diagnose(model, loss, *batch)) == healthy
     before = jax.tree.map(lambda x: x, arrays_of(model))
     for fault in FAULTS[name]:
         broken = changed(restored(model, before), fault)
@@ -56,16 +54,19 @@ def test_is_healthy_and_each_fault_is_found(name):
         assert [f.kind for f in found[:1]] == expected, (fault.name, found)
         assert not expected or any(one.startswith(fault.layer) for one in found[0].layers)
         assert diagnose(broken, loss, *batch).findings == found
-    assert kinds(diagnose(restored(model, before), loss, *batch)) == set()
+    assert kinds(diagnose(restored(model, before), loss, *batch)) == healthy
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", WITH_ZEROS)
 def test_zeros_of_the_design_are_all_that_is_found(name):
     model, loss, batch = WITH_ZEROS[name]()
     assert kinds(diagnose(model, loss, *batch)) == {"zero_weights"}
 
 
-@pytest.mark.parametrize("name", ["actor-critic", "ResNet with zero-init"])
+@pytest.mark.parametrize(
+    "name", ["actor-critic", pytest.param("ResNet with zero-init", marks=pytest.mark.proof)]
+)
 def test_has_no_finding_after_fifty_steps(name):
     model, loss, batch = (ARCHITECTURES | WITH_ZEROS)[name]()
     optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)

@@ -97,7 +97,7 @@ def test_what_was_saved_is_loaded(history, tmp_path):
     loaded = History.load(path)
     assert loaded.findings == history.findings
     assert loaded.to_xarray().identical(history.to_xarray())
-    json.loads(path.read_text(), parse_constant=pytest.fail)
+    json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
     loaded.append(100, diagnose(WEIGHTS, loss, X))
     loaded.save(str(path))
     assert len(History.load(str(path))) == STEPS + 1
@@ -109,7 +109,7 @@ def test_what_was_saved_is_loaded(history, tmp_path):
 def test_what_is_no_history_is_refused(tmp_path):
     path = tmp_path / "other.json"
     for content in ("", "{", "[]", "3", '{"format": 99}', '{"format": 1, "steps": [1]}', "null"):
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match=r"file that History.save wrote, got .*other"):
             History.load(path)
     path.write_bytes(b"\x80\x04\x95")
