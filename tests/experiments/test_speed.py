@@ -9,7 +9,6 @@ from experiments import speed
 from experiments.numerics import lightness
 from experiments.numerics.speed_panels import light_ratios
 
-
 pytestmark = pytest.mark.proof  # a small run of it takes half a minute
 
 
