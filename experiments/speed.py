@@ -73,8 +73,8 @@ class Config(Settings):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Medians of 12, of 3 and of 5 rounds."""
-        return cls()
+        """Medians of 8, of 3 and of 2 rounds."""
+        return cls(rounds=8, rounds_of_preparation=2)
 
     @classmethod
     def paper(cls) -> "Config":
