@@ -203,23 +203,66 @@ def check_arrays(names: Sequence[str], parameters: Sequence[Any], others: Any, w
             raise TypeError(
                 f"{what} is abstract: {name} is a shape without values; initialise it first"
             )
-        if (
-            isinstance(value, jax.Array)
-            and not isinstance(value, jax.core.Tracer)
-            and value.is_deleted()
-        ):
+        if _is_deleted(value):
             raise ValueError(
                 f"{what}: {name} was donated or deleted; pass the model that came back"
             )
         if not jnp.issubdtype(value.dtype, jnp.floating):
             raise TypeError(f"{what}: parameter {name} must be floating, got {value.dtype}")
-    for value in others:
-        if (
-            isinstance(value, jax.Array)
-            and not isinstance(value, jax.core.Tracer)
-            and value.is_deleted()
-        ):
-            raise ValueError("batch: an array was donated or deleted")
+    if any(map(_is_deleted, others)):
+        raise ValueError("batch: an array was donated or deleted")
+
+
+def _is_deleted(value: Any) -> bool:
+    concrete = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+    return concrete and value.is_deleted()
+
+
+def of_arrays(
+    parameters: list[Any],
+    names: list[str],
+    held: Parts,
+    given: Parts,
+    has_aux: bool,
+    structure: Hashable,
+    evaluate: Callable[[Sequence[Any], Any, Any], Any],
+    gradients: Callable[[Sequence[Any]], Any],
+    reach: Callable[[Reach], None],
+    wanted: Callable[[Layer], bool] | None,
+) -> Call:
+    """A loss that updates no model.
+
+    Args:
+      parameters, names: what the gradient is taken of.
+      held: what else belongs to the model.
+      given: the loss's arguments, `(args, kwargs)`.
+      has_aux: whether it returns a pair.
+      structure: what else the program depends on.
+      evaluate: the loss of parameters, of what `held` holds and of the arguments.
+      gradients, reach, wanted: see `Call`.
+    """
+    outcome = Outcome(has_aux)
+    check_arrays(names, parameters, given.arrays, "model")
+    first = len(held.arrays)
+
+    def loss(parameters: list[Any], others: list[Any]) -> list[Any]:
+        arguments = given.fill(others[first:])
+        return outcome.arrays(evaluate(parameters, held.fill(others[:first]), arguments))
+
+    arrays = [*parameters, *held.arrays, *given.arrays]
+    return Call(
+        parameters,
+        names,
+        [*held.arrays, *given.arrays],
+        list(range(first, first + len(given.arrays))),
+        (structure, held.key, given.key, describe(arrays), has_aux),
+        loss,
+        gradients,
+        lambda rest: outcome.split(rest)[0],
+        outcome,
+        reach,
+        wanted,
+    )
 
 
 def of_tree(tree: Any, loss_fn: Callable[..., Any], has_aux: bool, args: Any, kwargs: Any) -> Call:
@@ -228,35 +271,28 @@ def of_tree(tree: Any, loss_fn: Callable[..., Any], has_aux: bool, args: Any, kw
     trained = [_is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
     parameters = [leaf for leaf, is_one in zip(leaves, trained, strict=True) if is_one]
     names = [name for name, is_one in zip(names_of(tree), trained, strict=True) if is_one]
-    rest = [None if is_one else leaf for leaf, is_one in zip(leaves, trained, strict=True)]
-    held = Parts(rest)
-    parts = Parts((args, kwargs))
-    outcome = Outcome(has_aux)
-    check_arrays(names, parameters, parts.arrays, "model")
-    first = len(held.arrays)
+    held = Parts([None if is_one else leaf for leaf, is_one in zip(leaves, trained, strict=True)])
 
-    def put(parameters: Sequence[Any], others: Sequence[Any]) -> Any:
-        own, kept = iter(parameters), held.fill(others)
+    def put(parameters: Sequence[Any], kept: Sequence[Any]) -> Any:
+        own = iter(parameters)
         return jax.tree.unflatten(
             structure,
             [next(own) if is_one else leaf for is_one, leaf in zip(trained, kept, strict=True)],
         )
 
-    def loss(parameters: list[Any], others: list[Any]) -> list[Any]:
-        args, kwargs = parts.fill(others[first:])
-        return outcome.arrays(loss_fn(put(parameters, others[:first]), *args, **kwargs))
+    def evaluate(parameters: Sequence[Any], kept: Any, arguments: Any) -> Any:
+        args, kwargs = arguments
+        return loss_fn(put(parameters, kept), *args, **kwargs)
 
-    arrays = [*parameters, *held.arrays, *parts.arrays]
-    return Call(
+    return of_arrays(
         parameters,
         names,
-        [*held.arrays, *parts.arrays],
-        list(range(first, first + len(parts.arrays))),
-        (structure, tuple(trained), held.key, parts.key, describe(arrays), has_aux),
-        loss,
-        lambda gradients: put(gradients, [None] * first),
-        lambda rest: outcome.split(rest)[0],
-        outcome,
+        held,
+        Parts((args, kwargs)),
+        has_aux,
+        (structure, tuple(trained)),
+        evaluate,
+        lambda gradients: put(gradients, held.fill([None] * len(held.arrays))),
         lambda reach: reach.add_tree(structure),
         None,
     )

@@ -121,6 +121,11 @@ class Flat:
         given = self.leading_to(v for v in self.loops[key].inputs if self.is_parameter(v))
         return [name for v, name in zip(self.inputs, names, strict=False) if v in given]
 
+    def around(self, key: Key) -> list[JaxprEqn]:
+        """The equations in whose bodies one stands, the outermost first."""
+        keys = (key[:length] for length in range(1, len(key)))
+        return [self.containers[one] for one in keys if one in self.containers]
+
     def outermost(self, key: Key, result: int) -> Key | None:
         """The equation that can be watched for a result: the one of this key, or, where that
         stands in a function with a derivative of its own, the call of it, if it gives the same."""

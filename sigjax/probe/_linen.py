@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import linen
 
-from ._call import Call, Outcome, Parts, check_arrays, describe
+from ._call import Call, Parts, of_arrays
 from ._mark import Layer, marked
 from ._modules import is_layer
 from ._names import names_of
@@ -71,30 +71,23 @@ def _of_bound(
     parameters, structure = jax.tree.flatten(variables.get("params", {}))
     names = names_of(variables.get("params", {}))
     held = Parts(({k: v for k, v in variables.items() if k != "params"}, keys))
-    parts = Parts((args, kwargs))
-    outcome = Outcome(has_aux)
-    check_arrays(names, parameters, parts.arrays, "model")
-    first = len(held.arrays)
 
-    def loss(parameters: list[Any], others: list[Any]) -> list[Any]:
-        rest, rngs = held.fill(others[:first])
+    def evaluate(parameters: Sequence[Any], kept: Any, arguments: Any) -> Any:
+        (rest, rngs), (args, kwargs) = kept, arguments
         own = {"params": jax.tree.unflatten(structure, parameters), **rest}
         bound = module.bind(own, rngs=rngs, mutable=mutable)
-        args, kwargs = parts.fill(others[first:])
         with linen.intercept_methods(_mark):
-            return outcome.arrays(loss_fn(bound, *args, **kwargs))
+            return loss_fn(bound, *args, **kwargs)
 
-    arrays = [*parameters, *held.arrays, *parts.arrays]
-    return Call(
+    return of_arrays(
         parameters,
         names,
-        [*held.arrays, *parts.arrays],
-        list(range(first, first + len(parts.arrays))),
-        (module, structure, held.key, parts.key, describe(arrays), str(mutable), has_aux),
-        loss,
+        held,
+        Parts((args, kwargs)),
+        has_aux,
+        (module, structure, str(mutable)),
+        evaluate,
         lambda gradients: jax.tree.unflatten(structure, gradients),
-        lambda rest: outcome.split(rest)[0],
-        outcome,
         lambda reach: reach.add(type(module)),
         is_layer,
     )

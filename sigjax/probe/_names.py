@@ -1,6 +1,5 @@
 """Names of what a pytree holds, as a reader writes them."""
 
-import re
 from typing import Any
 
 import jax
@@ -20,11 +19,6 @@ def names_of(tree: Any, of_variables: bool = False) -> list[str]:
 
 def _parts(path: Any) -> list[str]:
     return [str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path]
-
-
-def natural(name: str) -> list[Any]:
-    """Sort key that puts blocks.10 behind blocks.9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def common(names: list[str]) -> str:

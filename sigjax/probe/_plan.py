@@ -121,8 +121,7 @@ def plan_of(flat: Flat, names: Sequence[str], layers: Mapping[Key, Layer], per_s
     for number, operation in enumerate(provenance.outputs):
         path = graph.nodes[number].layer.path
         if _is_open(flat, operation.key):
-            around = (flat.containers.get(operation.key[:n]) for n in range(len(operation.key)))
-            plain = all(eqn is None or eqn.primitive.name in _PLAIN for eqn in around)
+            plain = all(eqn.primitive.name in _PLAIN for eqn in flat.around(operation.key))
             add(
                 "output", operation.key, [path], operation.outputs[0], node=number,
                 in_columns=plain
@@ -156,10 +155,9 @@ def plan_of(flat: Flat, names: Sequence[str], layers: Mapping[Key, Layer], per_s
 
 def _copies(flat: Flat, key: Key, aval: Any) -> int:
     """On how many devices a value inside `shard_map` is another one."""
-    around = (flat.containers.get(key[:length]) for length in range(1, len(key)))
     sizes: dict[str, int] = {}
-    for eqn in around:
-        if eqn is not None and eqn.primitive.name == "shard_map":
+    for eqn in flat.around(key):
+        if eqn.primitive.name == "shard_map":
             sizes.update(eqn.params["mesh"].shape)
     return math.prod(sizes.get(axis, 1) for axis in varying(aval))
 
@@ -170,8 +168,7 @@ def _is_inside(key: Key, loop: Key) -> bool:
 
 def _is_open(flat: Flat, key: Key) -> bool:
     """Whether taps can be put where an equation is."""
-    around = (flat.containers.get(key[:length]) for length in range(1, len(key)))
-    return all(eqn is None or eqn.primitive.name in _ENTERED for eqn in around)
+    return all(eqn.primitive.name in _ENTERED for eqn in flat.around(key))
 
 
 def _is_stack(flat: Flat, key: Key, eqn: JaxprEqn) -> bool:

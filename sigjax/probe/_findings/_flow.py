@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from .._graph import Graph, post_dominators
+from .._graph import Graph, chains, post_dominators
 from .._reading import Reading
 from .._rows import Row
 from ._kinds import Finding, power
@@ -130,31 +130,19 @@ def _sequences(reading: Reading, rows: Sequence[Row]) -> Iterator[_Sequence]:
         if len(stack) > 1:
             yield _Sequence(tuple(stack), "layer")
     single = {node: found[0] for node, found in by_node.items() if len(found) == 1}
-    following = post_dominators(graph)
-    yield from _chains(single, following)
-    yield from _trunks(graph, single, following)
-
-
-def _chains(single: dict[int, Row], following: list[int]) -> Iterator[_Sequence]:
-    """Each layer the next that every way from the last one goes through."""
-    inner = {after for node, after in enumerate(following) if after != node}
-    for node in range(len(following)):
-        if node in inner or following[node] == node:
-            continue
-        chain = [node]
-        while following[chain[-1]] != -1:
-            chain.append(following[chain[-1]])
+    for chain in chains(graph):
         yield _Sequence(tuple(single[n] for n in chain if n in single), "layer")
+    yield from _trunks(graph, single)
 
 
-def _trunks(graph: Graph, single: dict[int, Row], following: list[int]) -> Iterator[_Sequence]:
+def _trunks(graph: Graph, single: dict[int, Row]) -> Iterator[_Sequence]:
     """The ends of residual blocks: each depends on the last, and has a way around the next."""
     before = [0] * len(graph.nodes)  # of each node all that it depends on, as bits
     for number, node in enumerate(graph.nodes):
         for previous in node.before:
             before[number] |= before[previous] | 1 << previous
     ends: dict[int, list[int]] = {}
-    for number, after in enumerate(following):
+    for number, after in enumerate(post_dominators(graph)):
         if after != number and number in single:
             trunk = ends.setdefault(after, [])
             if not trunk or before[number] >> trunk[-1] & 1:
