@@ -60,10 +60,10 @@ def reading_of(measured: Measured, facts: Facts) -> Reading:
     sites: dict[int, np.ndarray] = {}
     for group, stacked in zip(facts.site_groups, arrays.sites, strict=True):
         for index, value in zip(group, stacked, strict=True):
-            sites[index] = _kept(facts, facts.plan.sites[index], value)
+            sites[index] = _kept(facts, facts.plan.sites[index], np.asarray(value))
     sums: dict[int, np.ndarray] = {}
     for group, stacked in zip(facts.parameter_groups, arrays.sums, strict=True):
-        sums.update(zip(group, stacked, strict=True))
+        sums.update(zip(group, np.asarray(stacked), strict=True))
     every = [sums[i] for i in range(len(facts.parameters))]
     return Reading(
         facts,
@@ -86,7 +86,6 @@ def _kept(facts: Facts, site: Site, value: np.ndarray) -> np.ndarray:
         for axis, key in enumerate(site.loops)
         if key not in facts.plan.stacks and not facts.per_step
     )
-    value = np.asarray(value)
     return value.sum(added, dtype=value.dtype) if added else value
 
 
