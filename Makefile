@@ -19,10 +19,11 @@ STAMP = $(VENV)/.installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
-.PHONY: help figures test proofs docs accelerator certify publish lock clean
+.PHONY: help figures lint check test proofs docs accelerator certify publish lock clean
 
 help:
 	@echo "make figures   install what is missing, run every experiment, write results/index.html"
+	@echo "make check     install what is missing, lint, check types, run a test of every file"
 	@echo "make test      install what is missing, lint, check types, run every test"
 	@echo "make proofs    run the tests of many cases that make test leaves out"
 	@echo "make docs      execute the notebooks, write docs/_build/html"
@@ -50,10 +51,15 @@ $(STAMP): pyproject.toml requirements.lock
 figures: $(STAMP)
 	$(BIN)/python -m experiments figures --preset $(PRESET) $(FLAGS)
 
-test: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
+	$(BIN)/python -m pytest -n 2 --slice -q
+
+test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 proofs: $(STAMP)
@@ -68,13 +74,13 @@ docs: $(VENV)/.docs
 	@echo docs/_build/html/index.html
 
 accelerator: $(STAMP)
-	$(BIN)/python -m experiments.accelerator $(FLAGS)
+	$(BIN)/python -m experiments.tools.accelerator $(FLAGS)
 
 certify: $(STAMP)
 	$(BIN)/python -m experiments run certify --preset paper $(FLAGS)
 
 publish: $(STAMP)
-	$(BIN)/python -m experiments.publish
+	$(BIN)/python -m experiments.tools.publish
 
 lock:
 	$(COMPILE) --extra test -o requirements.lock

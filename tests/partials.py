@@ -1,7 +1,7 @@
 """What is asked of every function of several arguments and of every loss."""
 
-from experiments.numerics import floors
-from experiments.numerics.partials import Joint, hunt, multi_indices
+from experiments.oracle import floors
+from experiments.oracle.partials import Joint, hunt, multi_indices
 
 POINTS = 160  # in each of two rounds
 

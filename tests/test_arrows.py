@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import experiments
+from experiments.harness import experiment
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sigjax"
 # What each part may import of the others; a part that is not here may import nothing.
@@ -64,6 +67,30 @@ def test_imports_follow_the_arrows(path):
                 assert target in ALLOWED.get(part, set()), f"{part} imports {target}"
         if part == "probe":
             assert module.split(".")[0] not in ("optax", "scipy")
+
+
+EXPERIMENTS = ROOT / "experiments"
+# What each folder of experiments may import of the others.
+SHARED = {
+    "harness": set(),
+    "datasets": {"harness"},
+    "oracle": {"harness"},
+    "tools": {"harness", *experiments.THEMES},
+} | {theme: {"harness", "datasets", "oracle"} for theme in experiments.THEMES}
+
+
+@pytest.mark.parametrize("folder", SHARED)
+def test_themes_do_not_import_each_other(folder):
+    for path in (EXPERIMENTS / folder).rglob("*.py"):
+        targets = {m.split(".")[1] for m in imported(path) if m.startswith("experiments.")}
+        assert targets <= SHARED[folder] | {folder}, path
+
+
+def test_every_public_file_of_a_theme_is_an_experiment():
+    for theme, members in experiment.themes("experiments").items():
+        files = {path.stem for path in (EXPERIMENTS / theme).glob("[a-z]*.py")}
+        assert files == set(members)
+        assert len(members) == len(set(members))
 
 
 def test_sigmoid_arithmetic_is_written_in_functional_alone():

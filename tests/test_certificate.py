@@ -7,9 +7,9 @@ import jaxlib
 import numpy as np
 import pytest
 
-from experiments.accuracy import ORDERS
-from experiments.numerics import floors, subjects
-from experiments.numerics.judge import errors
+from experiments.functions.accuracy import ORDERS
+from experiments.oracle import floors, subjects
+from experiments.oracle.judge import errors
 
 CERTIFICATE = json.loads(
     (Path(__file__).parents[1] / "certificates" / "float32-cpu.json").read_text("utf-8")

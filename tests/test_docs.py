@@ -53,9 +53,9 @@ def test_the_reference_documents_what_is_exported_once(part):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_the_readme_names_what_is_exported(part):
+def test_the_page_of_names_has_what_is_exported(part):
     assert exported(part)
-    assert exported(part) <= set(re.findall(r"`(\w+)", (ROOT / "README.md").read_text("utf-8")))
+    assert exported(part) <= set(re.findall(r"`(\w+)", (DOCS / "names.md").read_text("utf-8")))
 
 
 def test_every_name_of_sigjax_itself_is_documented():

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 
 import sigjax
 import sigjax.nn as snn
-from experiments.numerics.truth import TRUTHS
+from experiments.oracle.truth import TRUTHS
 from sigjax import losses
 from sigjax.probe import safe_norm
 

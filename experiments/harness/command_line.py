@@ -21,7 +21,7 @@ from .processes import Processes
 from .program import carried_out
 from .refusal import Refusal
 from .report import write_report
-from .runner import Run, measure_share, run
+from .runner import Run, measure_share, reused, run
 from .sweep import Share
 from .table import format_claims
 
@@ -42,6 +42,8 @@ class Common:
     """Folder that results go to."""
     force: bool = False
     """Measure again what is there already."""
+    reuse: bool = False
+    """Take the newest result of the same configuration that other code or versions have made."""
     strict: bool = True
     """Exit with status 1 if a claim fails."""
     shard: str | None = None
@@ -124,8 +126,11 @@ def _dispatch(argv: list[str], package: str) -> int:
 def _list(argv: list[str], package: str) -> int:
     if argv:
         raise Refusal(f"list takes no arguments, got {' '.join(argv)}")
-    for name in experiment.names(package):
-        print(f"{name:16s} {experiment.summary(experiment.load(package, name))}")
+    width = max(map(len, experiment.names(package)))
+    for theme, members in experiment.themes(package).items():
+        print(theme)
+        for name in members:
+            print(f"  {name:{width}} {experiment.summary(experiment.load(package, name))}")
     return 0
 
 
@@ -184,6 +189,11 @@ def _carry_out(
     module: experiment.Experiment, config: Any, common: Common, *, merge: bool = False
 ) -> list[Claim]:
     request = Run(module, config, common.preset, common.seed, common.results)
+    if common.reuse:
+        if common.force or common.shard is not None:
+            raise Refusal("--reuse goes with neither --force nor --shard")
+        if jax.process_index() == 0:  # the one that reads and writes the folder
+            request = reused(request)
     if common.shard is not None:
         if merge or common.force:
             raise Refusal("--shard goes with neither merge nor --force")

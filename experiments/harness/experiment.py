@@ -1,11 +1,8 @@
 """What an experiment is, and which there are."""
 
-import ast
 import difflib
 import importlib
-import pkgutil
 import re
-from pathlib import Path
 from typing import Any, Protocol
 
 import xarray as xr
@@ -14,8 +11,6 @@ from matplotlib.figure import Figure
 
 from .claims import Claim
 from .refusal import Refusal
-
-_PARTS = {"Config", "measure", "claims", "plot"}
 
 
 class Experiment(Protocol):
@@ -35,23 +30,21 @@ class Experiment(Protocol):
     def plot(self, dataset: xr.Dataset) -> Figure: ...
 
 
-def _defined(path: Path) -> set[str]:
-    names = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-    return names
+def themes(package: str) -> dict[str, tuple[str, ...]]:
+    """The names of the experiments of each theme, both in the order of the article.
+
+    A package lists its themes, its folders, as `THEMES`; each of them its experiments, its files,
+    as `EXPERIMENTS`. No experiment is imported.
+    """
+    return {
+        theme: importlib.import_module(f"{package}.{theme}").EXPERIMENTS
+        for theme in importlib.import_module(package).THEMES
+    }
 
 
 def names(package: str) -> list[str]:
-    """The experiments of a package, found without importing them."""
-    found = []
-    for folder in importlib.import_module(package).__path__:
-        for module in pkgutil.iter_modules([folder]):
-            path = Path(folder) / f"{module.name}.py"
-            if path.exists() and _defined(path) >= _PARTS:
-                found.append(module.name)
-    return sorted(found)
+    """The experiments of a package, in the order of the article."""
+    return [name for members in themes(package).values() for name in members]
 
 
 def load(package: str, name: str) -> Experiment:
@@ -60,13 +53,14 @@ def load(package: str, name: str) -> Experiment:
     Raises:
       Refusal: if there is none of that name, with those that come near.
     """
+    for theme, members in themes(package).items():
+        if name in members:
+            module: Any = importlib.import_module(f"{package}.{theme}.{name}")
+            return module
     known = names(package)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise Refusal(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
-    module: Any = importlib.import_module(f"{package}.{name}")
-    return module
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise Refusal(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
 
 
 def quick_seconds(experiment: Experiment) -> float:

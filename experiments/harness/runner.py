@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import io
 import json
 import math
@@ -21,10 +20,11 @@ from matplotlib import pyplot as plt
 
 from . import storage
 from .claims import Claim
+from .code import Code
 from .experiment import Experiment, summary
 from .locks import SHARD_LOCK, locked
 from .processes import first
-from .provenance import commit, provenance, variant
+from .provenance import provenance, variant
 from .refusal import Refusal
 from .settings import check_numbers
 from .style import style
@@ -45,6 +45,9 @@ _FILES = {
 class Run:
     """An experiment with its configuration, and where its results go.
 
+    Attributes:
+      code: what makes its results; by default today's code and versions.
+
     Raises:
       Refusal: as `check_numbers`, or for a seed that is not from 0 to 2^64 - 1.
     """
@@ -54,6 +57,7 @@ class Run:
     preset: str
     seed: int
     results: Path
+    code: Code | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self.config)
@@ -72,15 +76,37 @@ class Run:
             return jax.random.key(np.uint64(self.seed))
 
     @functools.cached_property
+    def made_by(self) -> Code:
+        """The code that makes its results."""
+        return self.code or Code.today(self.experiment.__name__)
+
+    @functools.cached_property
     def folder(self) -> Path:
-        """`results/NAME/PRESET-seedN-HASH`; the hash is of the configuration's fields.
+        """`results/NAME/PRESET-seedN-HASH`; the hash is of the configuration's fields and the code.
 
         Before it stands the `variant` of the process that made the request, as in `gpu-x64`.
         """
-        fields = json.dumps(dataclasses.asdict(self.config), sort_keys=True, default=str)
-        code = hashlib.sha256(fields.encode()).hexdigest()[:8]
-        label = "-".join([self.preset, f"seed{self.seed}", *variant(), code])
-        return self.results / self.name / label
+        made_of = [dataclasses.asdict(self.config), self.made_by]
+        text = json.dumps(made_of, sort_keys=True, default=str)
+        return self.results / self.name / f"{self._label}-{storage.digest(text.encode())[:8]}"
+
+    @property
+    def _label(self) -> str:
+        return "-".join([self.preset, f"seed{self.seed}", *variant()])
+
+    def made_before(self) -> "Run | None":
+        """The newest finished run of the same configuration, seed and device by other code."""
+        found = []
+        for path in (self.results / self.name).glob(f"{self._label}-*/provenance.json"):
+            try:
+                record = json.loads(path.read_text("utf-8"))
+                other = dataclasses.replace(self, code=Code.of_record(record))
+                found.append((record["utc"], other))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a run that refuses says why, if it is asked for
+            if other.folder != path.parent:
+                found.pop()  # of another configuration
+        return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def measure_share(request: Run, share: Share) -> str:
@@ -106,6 +132,21 @@ def measure_share(request: Run, share: Share) -> str:
                     "the others'"
                 )
     return "all points are there: merge"
+
+
+def reused(request: Run) -> Run:
+    """The request, or that of a finished run by other code where today's has none.
+
+    Says which and why.
+    """
+    before = None if (request.folder / "provenance.json").exists() else request.made_before()
+    if before is None:
+        return request
+    print(
+        f"{request.name}: reuses {before.folder}, of the same configuration, seed and device "
+        f"({before.made_by.differences(request.made_by)})"
+    )
+    return before
 
 
 def run(request: Run, *, force: bool = False, merge: bool = False) -> list[Claim]:
@@ -146,9 +187,7 @@ def _open(
         return None
     _drop_points(folder)  # left by a run that was killed while it did so
     record, content = finished
-    measured_by = record.get("commit")
-    code = "" if measured_by == commit() else f" by other code (commit {measured_by})"
-    print(f"{request.name}: measured {record['utc']}{code}; --force measures again")
+    print(f"{request.name}: measured {record['utc']}; --force measures again")
     return content
 
 
@@ -178,6 +217,7 @@ def _keep(request: Run, content: bytes, seconds: float) -> bytes:
         "preset": request.preset,
         "seed": request.seed,
         "config": dataclasses.asdict(request.config),
+        "code": request.made_by.digest,
         "command": ["python", "-m", "experiments", *sys.argv[1:]],
         "seconds": seconds,
         "data_sha256": storage.digest(content),

@@ -3,8 +3,11 @@
 import importlib
 import sys
 import textwrap
+from pathlib import Path
 
+import jax
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 matplotlib.use("Agg")
@@ -94,15 +97,23 @@ def one_device():
     patch.undo()
 
 
+# A theme of the toy package has whatever lies in its folder.
+THEME = """
+from pathlib import Path
+
+EXPERIMENTS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py")))
+"""
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Name of a package with the experiment `squares` and a helper that is none."""
+    """Name of a package with one theme, that has one experiment, `squares`."""
     name = f"toy_{tmp_path.name.replace('-', '_')}"
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "__init__.py").write_text("", "utf-8")
-    (folder / "squares.py").write_text(textwrap.dedent(SOURCE).lstrip(), "utf-8")
-    (folder / "helper.py").write_text("def measure(): ...\n", "utf-8")
+    theme = tmp_path / name / "numbers"
+    theme.mkdir(parents=True)
+    (tmp_path / name / "__init__.py").write_text('THEMES = ("numbers",)\n', "utf-8")
+    (theme / "__init__.py").write_text(THEME, "utf-8")
+    (theme / "squares.py").write_text(textwrap.dedent(SOURCE).lstrip(), "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield name
     for module in [m for m in sys.modules if m.startswith(name)]:
@@ -112,4 +123,40 @@ def package(tmp_path, monkeypatch):
 @pytest.fixture
 def squares(package):
     """The experiment as a module."""
-    return importlib.import_module(f"{package}.squares")
+    return importlib.import_module(f"{package}.numbers.squares")
+
+
+@pytest.fixture
+def add_experiment(squares):
+    """Writes one more experiment: what `squares` is, with more source below it."""
+    path = Path(squares.__file__)
+
+    def add(name, more):
+        path.with_name(f"{name}.py").write_text(f"{path.read_text('utf-8')}\n\n{more}", "utf-8")
+        theme = sys.modules[squares.__name__.rpartition(".")[0]]
+        theme.EXPERIMENTS = (*theme.EXPERIMENTS, name)
+
+    return add
+
+
+@pytest.fixture
+def standard_promotion():
+    """What optax's Adam needs: it takes a float to the power of a counter."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
+def small_run(standard_promotion):
+    """Runs an experiment and draws it; returns its claims by their names."""
+
+    def run(experiment, config):
+        dataset = experiment.measure(config, jax.random.key(0))
+        claims = experiment.claims(dataset)
+        assert len({claim.name for claim in claims}) == len(claims)
+        figure = experiment.plot(dataset)
+        assert all(axes.get_xlabel() for axes in figure.axes[:3])
+        plt.close(figure)
+        return {claim.name: claim for claim in claims}
+
+    return run

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from experiments.numerics import floors, subjects
-from experiments.numerics.judge import errors, worst
-from experiments.numerics.search import search
-from experiments.numerics.truth import TRUTHS
-from experiments.numerics.ulps import every_16_bit_number, float32_numbers
+from experiments.oracle import floors, subjects
+from experiments.oracle.judge import errors, worst
+from experiments.oracle.search import search
+from experiments.oracle.truth import TRUTHS
+from experiments.oracle.ulps import every_16_bit_number, float32_numbers
 
 FLOORED = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
 FLOORED += ("cross_entropy_of_1", "cross_entropy_of_0")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments.numerics import floors
-from experiments.numerics.joints import JOINTS
-from experiments.numerics.partials import errors, evaluate, multi_indices, truths
+from experiments.oracle import floors
+from experiments.oracle.joints import JOINTS
+from experiments.oracle.partials import errors, evaluate, multi_indices, truths
 from tests.partials import POINTS, assert_forward_mode_within_floors, assert_within_floors
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments.numerics import floors
-from experiments.numerics.loss_joints import LOSS_JOINTS
+from experiments.oracle import floors
+from experiments.oracle.loss_joints import LOSS_JOINTS
 from tests.partials import assert_forward_mode_within_floors, assert_within_floors
 
 

@@ -5,7 +5,7 @@ import optax
 import pytest
 from flax import nnx
 
-from experiments.patients import ARCHITECTURES, FAULTS, WITH_ZEROS, changed
+from experiments.depth._patients import ARCHITECTURES, FAULTS, WITH_ZEROS, changed
 from sigjax.probe import diagnose
 
 # Those that compile within seconds; the others, and all after training, are tried by `make proofs`

@@ -167,7 +167,7 @@ from experiments.harness.command_line import main
 package, results = sys.argv[1], Path(sys.argv[2])
 
 # What is loaded when it is first used is loaded here.
-squares = importlib.import_module(f"{package}.squares")
+squares = importlib.import_module(f"{package}.numbers.squares")
 dataset = squares.measure(squares.Config(), None)
 figure = squares.plot(storage.from_bytes(storage.to_bytes(dataset)))
 for kind in ("png", "pdf"):

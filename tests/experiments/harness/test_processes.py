@@ -94,9 +94,11 @@ def plot(dataset):
 @pytest.fixture
 def start(tmp_path):
     """Starts one process on a number of devices, with its results in a folder of that name."""
-    (tmp_path / "toys").mkdir()
-    (tmp_path / "toys" / "__init__.py").touch()
-    (tmp_path / "toys" / "learning.py").write_text(textwrap.dedent(SOURCE).lstrip(), "utf-8")
+    theme = tmp_path / "toys" / "networks"
+    theme.mkdir(parents=True)
+    (tmp_path / "toys" / "__init__.py").write_text('THEMES = ("networks",)\n', "utf-8")
+    (theme / "__init__.py").write_text('EXPERIMENTS = ("learning",)\n', "utf-8")
+    (theme / "learning.py").write_text(textwrap.dedent(SOURCE).lstrip(), "utf-8")
     script = (
         "import sys; from experiments.harness.command_line import main; "
         "sys.exit(main(sys.argv[1:], package='toys'))"

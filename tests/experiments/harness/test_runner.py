@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import sigjax
-from experiments.harness import runner, storage
+from experiments.harness import code, storage
 from experiments.harness.refusal import Refusal
-from experiments.harness.runner import Run, run
+from experiments.harness.runner import Run, reused, run
 
 
 @pytest.fixture
@@ -66,13 +66,26 @@ def test_a_finished_run_is_judged_again_but_not_measured(request_of, squares):
     assert (request_of().folder / "data.nc").read_bytes() == first
 
 
-def test_a_result_of_other_code_says_so(request_of, monkeypatch, capsys):
-    run(request_of())
-    run(request_of())
-    assert "by other code" not in capsys.readouterr().out
-    monkeypatch.setattr(runner, "commit", lambda: "0" * 40)
-    run(request_of())
-    assert "by other code (commit" in capsys.readouterr().out
+def test_a_result_of_other_code_is_taken_only_on_request(request_of, monkeypatch, capsys, squares):
+    monkeypatch.setattr(code, "code_digest", lambda module: "00000000")
+    old = request_of()
+    run(old)
+    run(request_of(count=5))
+    monkeypatch.setattr(code, "code_digest", lambda module: "11111111")
+    new = request_of()
+    assert new.folder != old.folder
+    squares.CALLS.clear()
+    taken = reused(new)
+    assert "same configuration, seed and device (code 00000000, today 11111111)" in (
+        capsys.readouterr().out
+    )
+    assert taken.folder == old.folder
+    assert run(taken)[0].measured == 9
+    assert squares.CALLS == []
+    run(new)
+    assert squares.CALLS == [0, 1, 2, 3]
+    assert reused(new) is new  # today's code has made one
+    assert reused(request_of(count=6)).made_by.digest == "11111111"  # nothing of its kind is there
 
 
 def test_force_measures_again(request_of, squares):
@@ -84,7 +97,6 @@ def test_force_measures_again(request_of, squares):
 def test_configuration_and_seed_choose_the_folder(request_of):
     folders = {request_of().folder, request_of(count=5).folder, request_of(seed=1).folder}
     assert len(folders) == 3
-    assert request_of().folder.name == "quick-seed0-706cad51"  # as ever: results are found again
     assert request_of().folder.name.startswith("quick-seed0-")
     assert request_of().folder.parent.name == "squares"
 
@@ -98,7 +110,8 @@ def test_precision_and_platform_choose_the_folder(request_of, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     names = [folder.name for folder in (usual, wide, exact, request_of().folder)]
     labels = ["", "-x64", "-matmul_highest", "-gpu"]
-    assert names == [f"quick-seed0{label}-706cad51" for label in labels]
+    code = usual.name.removeprefix("quick-seed0-")
+    assert names == [f"quick-seed0{label}-{code}" for label in labels]
 
 
 def test_every_seed_has_a_key_of_its_own(request_of):

@@ -1,0 +1,357 @@
+r"""Gradient norm at every layer of plain networks, down to 10^-850, in float32.
+
+Figure: Glorot & Bengio 2010 (AISTATS, PMLR 9:249-256), figs 6 and 7, taken to depth 1,000 and
+set beside two predictions: the chain of slopes and weight norms of Hochreiter 1991 and Pascanu,
+Mikolov & Bengio 2013 (ICML, PMLR 28(3):1310-1318), a bound, and the mean-field rate
+$\sqrt{\chi_1}$ of Schoenholz et al. 2017 (arXiv:1611.01232), what to expect.
+
+Command: python -m experiments run gradient_depth [--preset quick|paper]
+Time: quick 70 s, paper 15 min (2 CPU cores).
+Must show: logistic networks with the standard initialisation U[-1/sqrt(n), 1/sqrt(n)] lose a
+factor 0.1415 per layer, +-1 % at width 1000; no layer exceeds $\|W\|_2/4$ times the layer above.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from jax import Array
+from matplotlib.figure import Figure
+
+from experiments.datasets.images import CLASSES, DATA, PIXELS
+from experiments.harness import Claim, Settings, Within, spread, sweep
+from sigjax.theory import mean_field
+
+from . import _panels as panels
+from ._activations import ACTIVATIONS
+from ._bounds import spectral_norm_from_below
+from ._initializers import INITIALIZERS, weight_initializer
+from ._network import SEED_AXES, PlainNetwork, draw_weights, layer_gradients
+from ._normalization import NORMS
+from ._profile import (
+    EDGE,
+    excess_over_bound,
+    first_over_last,
+    log10_magnitude,
+    log10_rate,
+    networks,
+    only,
+    select,
+)
+
+Point = Mapping[str, Any]
+
+# How far a computed norm may exceed an exact bound: some thousand roundings of float32.
+_ROUNDING = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """What is measured, and how large."""
+
+    width: int = 128
+    """Units per layer of the 30-layer networks and of the depth sweep."""
+    depth: Annotated[int, Within(2)] = 30
+    """Layers of the networks whose activations, weights and norms are compared."""
+    batch: int = 64
+    """Examples per gradient."""
+    seeds: int = 2
+    """Independent networks per setting."""
+    depths: Annotated[tuple[int, ...], Within(2 * EDGE + 2)] = (10, 100, 1000)
+    """Depths at which the rate is measured; the last is drawn layer by layer."""
+    wide_width: int = 1000
+    """Width at which the rate is held to the theory."""
+    wide_depth: Annotated[int, Within(2 * EDGE + 2)] = 20
+    """Layers of the wide networks."""
+    all_combinations: bool = False
+    """Every activation with every weight distribution, norm, link and data set."""
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """Everything the claims need, in little more than a minute."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """Width 1000 as in Glorot & Bengio, and every combination."""
+        return cls(
+            width=1000,
+            batch=128,
+            seeds=8,
+            wide_depth=40,
+            depths=(10, 30, 100, 300, 1000),
+            all_combinations=True,
+        )
+
+
+def measure(config: Config, key: Array) -> xr.Dataset:
+    """Measures every network; shorter ones are padded with NaN above their last layer."""
+    found = sweep(points(config), functools.partial(measure_network, key=key))
+    dataset = xr.concat(found, "network", join="outer", combine_attrs="override")
+    dataset["layer"].attrs["long_name"] = "layer, 1 next to the input"
+    return dataset
+
+
+def points(config: Config) -> list[dict[str, Any]]:
+    """The networks to measure, in the order in which the figure shows them."""
+    plain = {
+        "norm": "none",
+        "residual": 0,
+        "naive": 0,
+        "data": "digits",
+        "role": "profile",
+        "batch": config.batch,
+        "width": config.width,
+        "depth": config.depth,
+        "seeds": config.seeds,
+    }
+    profiles = [
+        dict(plain, activation=activation, initializer=initializer)
+        for activation, initializer in itertools.product(ACTIVATIONS, INITIALIZERS)
+        # silu has no critical point without biases: chi_1 jumps over 1.
+        if (activation, initializer) != ("silu", "critical")
+    ]
+    noise = [dict(plain, activation="sigmoid", initializer="standard", data="gaussian")]
+    variants = [
+        dict(
+            plain,
+            role="variant",
+            activation=activation,
+            initializer=initializer,
+            norm=norm,
+            residual=residual,
+        )
+        for activation, initializer in (("sigmoid", "standard"), ("relu", "he"))
+        for norm, residual in itertools.product(NORMS, (0, 1))
+    ]
+    if config.all_combinations:
+        noise = [dict(point, data="gaussian") for point in profiles]
+        variants = [
+            dict(point, role="variant", norm=norm, residual=residual)
+            for point in profiles + noise
+            for norm, residual in itertools.product(NORMS, (0, 1))
+        ]
+    # A depth of 1,000 is measured at moderate width: its weights have to fit into memory.
+    deep = [
+        dict(
+            plain,
+            role="deep",
+            activation=activation,
+            initializer=initializer,
+            depth=depth,
+            width=min(config.width, 128),
+            batch=32,
+            seeds=min(config.seeds, 4),
+            naive=int(activation == "sigmoid" and depth == max(config.depths)),
+        )
+        for activation, initializer in panels.DEEP
+        for depth in config.depths
+    ]
+    wide = [
+        dict(
+            plain,
+            role="wide",
+            activation="sigmoid",
+            initializer="standard",
+            data="gaussian",
+            width=config.wide_width,
+            depth=config.wide_depth,
+            batch=32,
+        )
+    ]
+    return profiles + noise + variants + deep + wide
+
+
+def measure_network(point: Point, *, key: Array) -> xr.Dataset:
+    """Gradient norms of the independent networks of one setting, and what theory expects."""
+    activation = ACTIVATIONS[point["activation"]]
+    initializer = weight_initializer(point["initializer"], point["activation"])
+    network = PlainNetwork(activation.function, NORMS[point["norm"]], bool(point["residual"]))
+    data_key, weight_key = jax.random.split(key)
+    batch = DATA[point["data"]](data_key, point["batch"])
+    weights = draw_weights(
+        weight_key,
+        initializer.kernel,
+        initializer.gain,
+        seeds=point["seeds"],
+        depth=point["depth"],
+        width=point["width"],
+        inputs=PIXELS,
+        classes=CLASSES,
+    )
+    norms = spread(_reader(network), weights, batch, in_axes=(SEED_AXES, None))
+    spectral = np.asarray(spectral_norm_from_below(weights.hidden), np.float64).T
+    values = {
+        "log10_weight_gradient": log10_magnitude(norms.weight),
+        "log10_preactivation_gradient": log10_magnitude(norms.preactivation),
+        "log10_spectral_norm": np.pad(np.log10(spectral), ((0, 0), (1, 0)), constant_values=np.nan),
+        "log10_naive_weight_gradient": np.full((point["seeds"], point["depth"]), np.nan),
+    }
+    if point["naive"]:
+        values["log10_naive_weight_gradient"] = _naive_log10(weights, batch)
+    plain = point["norm"] == "none" and not point["residual"]
+    chi1 = mean_field(activation.function, initializer.gain).chi1 if plain else np.nan
+    return xr.Dataset(
+        {name: (("seed", "layer"), value) for name, value in values.items()}
+        | {name: value for name, value in point.items() if name != "seeds"}
+        | {
+            "theory_log10_rate": float(np.log10(chi1)) / 2,
+            "log10_steepest": float(np.log10(activation.steepest)),
+        },
+        coords={"seed": np.arange(point["seeds"]), "layer": np.arange(1, point["depth"] + 1)},
+    )
+
+
+@functools.cache
+def _reader(network: PlainNetwork):
+    # The same function for the same network, so that all weight distributions share a program.
+    return functools.partial(layer_gradients, network)
+
+
+def _naive_log10(weights, batch) -> np.ndarray:
+    """What `jax.grad` of the same loss shows, with jax's own sigmoid and norm, in float32."""
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(SEED_AXES, None))
+    def norms(weights, batch):
+        gradient = jax.grad(PlainNetwork(jax.nn.sigmoid).loss)(weights, batch)
+        first = jnp.linalg.norm(gradient.input)
+        return jnp.append(first, jnp.linalg.norm(gradient.hidden, axis=(1, 2)))
+
+    with np.errstate(divide="ignore"):
+        return np.log10(np.asarray(norms(weights, batch), np.float64))
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """What the article and the papers say, held to the measured norms."""
+    plain = networks(select(dataset, norm="none", residual=0))
+    sigmoid = networks(select(dataset, norm="none", residual=0, activation="sigmoid"))
+    wide = only(dataset, role="wide")
+    deep = only(dataset, role="deep", activation="sigmoid", depth=int(dataset["depth"].max()))
+    return [
+        *(
+            Claim(
+                name=f"{title}: no layer exceeds its bound",
+                source=f"||delta_l|| <= {slope} ||W||_2 ||delta_(l+1)||, {source}",
+                expected=0.0,
+                measured=max(float(excess_over_bound(network).max()) for network in bounded),
+                tolerance=_ROUNDING,
+                kind="exact",
+                relation="<=",
+            )
+            for title, slope, source, bounded in (
+                ("sigmoid", "1/4", "the article; Pascanu et al. 2013", sigmoid),
+                ("every activation", "sup|phi'|", "Pascanu et al. 2013", plain),
+            )
+        ),
+        *(
+            Claim(
+                name=f"sigmoid, standard weights, {title}: rate per layer",
+                source=f"sqrt(chi_1), Schoenholz et al. 2017. {where}",
+                expected=10 ** float(network["theory_log10_rate"]),
+                measured=10 ** float(log10_rate(network).mean()),
+                tolerance=0.01,
+                kind="statistical",
+                relative=True,
+            )
+            for title, where, network in (
+                (f"width {int(wide['width'])}", "Inner layers", wide),
+                (f"depth {int(deep['depth'])}", "Finite width takes 0.3 % off", deep),
+            )
+        ),
+        Claim(
+            name=f"depth {int(deep['depth'])}: layers whose norm is 0, inf or NaN",
+            source="float32 mantissa, exponent apart",
+            expected=0,
+            measured=int((~np.isfinite(deep["log10_weight_gradient"])).sum()),
+            tolerance=0,
+            kind="exact",
+        ),
+        Claim(
+            name=f"depth {int(deep['depth'])}: log10 of the first layer's gradient",
+            source="10^-850 in float32",
+            expected=-850,
+            measured=float(deep["log10_weight_gradient"].isel(layer=0).mean()),
+            tolerance=0,
+            kind="reported",
+        ),
+        Claim(
+            name="layers below the output at which jax.grad's float32 norm reads 0",
+            source="a naive norm is 0 at about depth 30",
+            expected=30,
+            measured=_naive_reach(deep),
+            tolerance=0,
+            kind="reported",
+        ),
+        *(
+            Claim(
+                name=f"30-layer sigmoid, {data}: log10 first over last layer",
+                source="the article: gradients vanish; below 1e-15",
+                expected=-15,
+                measured=float(
+                    first_over_last(
+                        only(
+                            dataset,
+                            role="profile",
+                            activation="sigmoid",
+                            initializer="standard",
+                            data=data,
+                        )
+                    ).max()
+                ),
+                tolerance=0,
+                kind="statistical",
+                relation="<=",
+            )
+            for data in DATA
+        ),
+        *(
+            Claim(
+                name=f"30-layer {activation}, {initializer}: |log10 first over last layer|",
+                source=f"{source}: within a factor 10",
+                expected=1,
+                measured=float(
+                    abs(
+                        first_over_last(
+                            only(
+                                dataset,
+                                role="profile",
+                                activation=activation,
+                                initializer=initializer,
+                                data="digits",
+                            )
+                        )
+                    ).max()
+                ),
+                tolerance=0,
+                kind="statistical",
+                relation="<=",
+            )
+            for activation, initializer, source in (
+                ("relu", "he", "He et al. 2015"),
+                ("tanh", "orthogonal", "Saxe et al. 2014"),
+            )
+        ),
+    ]
+
+
+def _naive_reach(network: xr.Dataset) -> float:
+    """Layers from the top down to the first whose naive norm is 0, averaged over seeds."""
+    dead = network["log10_naive_weight_gradient"] == -np.inf
+    highest: xr.DataArray = (dead * network["layer"]).max("layer")
+    return float(network["depth"] - highest.mean())
+
+
+def plot(dataset: xr.Dataset) -> Figure:
+    """Bound, activations, weight distributions, remedies, depth 1,000, and rates."""
+    figure, axes = plt.subplots(2, 3, figsize=(15, 9), layout="constrained")
+    for axis, panel in zip(axes.flat, panels.PANELS, strict=True):
+        panel(axis, dataset)
+    return figure

@@ -1,0 +1,9 @@
+"""Sigmoids that open and close a path: memory, attention to channels, low precision."""
+
+EXPERIMENTS = (
+    "recurrent_gates",
+    "gates_low_precision",
+    "squeeze_excite",
+    "soft_switch",
+    "speed_gates",
+)

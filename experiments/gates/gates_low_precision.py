@@ -1,0 +1,277 @@
+r"""What bfloat16 does to gates that remember for long, and what it does not have to do.
+
+Figure: error of the final state and of the gate biases' gradient over the time to be remembered,
+for GRU and LSTM, beside learning curves of two tasks that need a memory. Gates are initialised
+as in Tallec & Ollivier 2018 (arXiv:1804.11188); the tasks are the delayed signal and the adding
+problem of Hochreiter & Schmidhuber 1997 in the form of Arjovsky et al. 2016.
+
+    python -m experiments run gates_low_precision
+
+Time on 2 CPU cores: quick 80 s, paper 40 min. Flax computes a GRU's $1 - z$ and keeps states in
+bfloat16. With $\sigma(-a)$, the state in float32 and only the products in bfloat16 the state
+must be within 0.5 % of float32's, the gradients' cosine at least 0.9999, and no gradient 0.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from flax import nnx
+from jax import Array
+from matplotlib.figure import Figure
+
+from experiments.harness import Claim, Settings, Within, gather, sweep
+from experiments.harness.claims import Relation
+
+from ._cells import CONTESTANTS, with_long_memory
+from ._tasks import ADDING, DELAYED_SIGNAL
+from ._training import SequenceModel, train
+
+CELLS = ("GRU", "LSTM")
+TASKS = {"delayed signal": DELAYED_SIGNAL, "adding": ADDING}
+REFERENCE = "float32"
+NARROW = ("flax bfloat16", "sigjax bfloat16")
+# The bars: relative error of the state, cosine of the gradients, share of right answers.
+STATE_ERROR, COSINE, POINT = 0.005, 0.9999, 0.01
+_HELD_FROM = 1000  # steps; below, bfloat16 hurts less
+_BLOCKS = 40  # of training steps, over which the share of right answers is averaged
+_INPUTS, _BATCH = 8, 8  # of the sequences on which errors are measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Sizes and times."""
+
+    times: Annotated[tuple[int, ...], Within(3)] = (1000, 4000)
+    """Steps to be remembered: the chrono initialiser's, and the sequences' length."""
+    hidden: int = 64
+    """Units of the cells whose errors are measured."""
+    lengths: Annotated[tuple[int, int], Within(3)] = (200, 50)
+    """Length of the sequences of the delayed signal and of the adding problem."""
+    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (120, 400)
+    """Steps of training on either."""
+    trained_hidden: int = 16
+    """Units of the cells that are trained."""
+    batch: int = 32
+    """Sequences a step."""
+    learning_rate: float = 1e-2
+    """Of Adam."""
+    seeds: int = 2
+    """Independent trainings."""
+
+    @classmethod
+    def quick(cls) -> "Config":
+        """The papers' times; short tasks."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> "Config":
+        """The adding problem of Tallec & Ollivier, 200 steps and 128 units, to the end."""
+        return cls(
+            lengths=(500, 200),
+            steps=(1000, 5000),
+            trained_hidden=128,
+            learning_rate=1e-3,
+            seeds=5,
+        )
+
+
+def measure(config: Config, key: Array) -> xr.Dataset:
+    """Measures errors at initialisation, then trains."""
+    times = [{"cell": cell, "time": time} for cell in CELLS for time in config.times]
+    errors = sweep(times, functools.partial(_errors, config=config, key=key))
+    trainings = [
+        {"cell": "GRU", "task": task, "contestant": contestant}
+        for task in TASKS
+        for contestant in CONTESTANTS
+    ]
+    curves = sweep(trainings, functools.partial(_train, config=config, key=key))
+    dataset = gather(times, errors).merge(gather(trainings, curves), join="outer")
+    dataset["time"].attrs = {"long_name": "time to be remembered", "units": "steps"}
+    dataset["state_error"].attrs = {"long_name": "relative error of the state", "units": "1"}
+    dataset["right"].attrs = {"long_name": "share of right answers", "units": "1"}
+    return dataset
+
+
+def _errors(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
+    name, time = point["cell"], point["time"]
+    for_inputs, for_readout, for_cell = jax.random.split(jax.random.fold_in(key, time), 3)
+    inputs = jax.random.normal(for_inputs, (_BATCH, time, _INPUTS))
+    readout = jax.random.normal(for_readout, (_BATCH, config.hidden))
+    seed = int(jax.random.bits(for_cell))
+    found = {
+        contestant: _state_and_gradient(contestant, name, seed, inputs, readout)
+        for contestant in CONTESTANTS
+    }
+    state, gradient = found[REFERENCE]
+    rows = [
+        {
+            "state_error": np.linalg.norm(h - state) / np.linalg.norm(state),
+            "gradient_error": np.linalg.norm(g - gradient) / np.linalg.norm(gradient),
+            "cosine": g @ gradient / (np.linalg.norm(g) * np.linalg.norm(gradient)),
+            "zeros": float(np.count_nonzero(g == 0)),
+        }
+        for h, g in (found[contestant] for contestant in NARROW)
+    ]
+    return xr.Dataset(
+        {name: ("narrow", np.array([row[name] for row in rows])) for name in rows[0]},
+        coords={"narrow": list(NARROW)},
+    )
+
+
+def _state_and_gradient(contestant, name, seed, inputs, readout) -> tuple[np.ndarray, np.ndarray]:
+    """The last state and the gradient of a linear function of it by the biases of the gates
+    that keep it."""
+    library = CONTESTANTS[contestant]
+    hidden = readout.shape[1]
+    cell = library.make(name)(inputs.shape[-1], hidden, rngs=nnx.Rngs(seed))
+    cell = with_long_memory(cell, name, inputs.shape[1], nnx.Rngs(seed + 1))
+    graph, parameters, *rest = nnx.split(library.runner(cell), nnx.Param, ...)
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient(parameters):
+        rnn: Any = nnx.merge(graph, parameters, *rest, copy=True)
+        carry, _ = rnn(inputs, return_carry=True)
+        state = (carry if name == "GRU" else carry[0]).astype(jnp.float32)
+        return jnp.mean(jnp.sum(state * readout, axis=1)), state
+
+    by_parameters, state = gradient(parameters)
+    cell_gradient = nnx.to_pure_dict(by_parameters)["cell"]
+    if name == "GRU":
+        gate = cell_gradient["dense_i"]["bias"][hidden : 2 * hidden]
+    else:
+        gate = cell_gradient["hf"]["bias"]
+    return np.asarray(state, np.float64), np.asarray(gate, np.float64)
+
+
+def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
+    library, task, name = CONTESTANTS[point["contestant"]], TASKS[point["task"]], point["cell"]
+    which = list(TASKS).index(point["task"])
+    length, steps = config.lengths[which], config.steps[which]
+
+    def make_cell(inputs: int, hidden: int, rngs: nnx.Rngs) -> Any:
+        return with_long_memory(library.make(name)(inputs, hidden, rngs=rngs), name, length, rngs)
+
+    found = train(
+        task,
+        lambda rngs: SequenceModel(
+            task.features, config.trained_hidden, library.runner, make_cell, rngs
+        ),
+        length=length,
+        steps=steps,
+        batch=config.batch,
+        learning_rate=config.learning_rate,
+        seeds=config.seeds,
+        key=key,
+    )
+    every = max(1, steps // _BLOCKS)
+    blocks = np.array_split(found.right, _BLOCKS, axis=1)
+    right = np.stack([block.mean(axis=1) for block in blocks], axis=1)
+    return xr.Dataset(
+        {
+            "right": (("seed", "block"), right),
+            "step": ("block", every * np.arange(1.0, _BLOCKS + 1)),
+            "test": ("seed", found.test),
+        },
+        coords={"seed": range(config.seeds), "block": range(_BLOCKS)},
+    )
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """The bars of this project for its own cells; Flax's are reported beside them."""
+    found = []
+    for cell in CELLS:
+        for time in dataset["time"].values:
+            held = time >= _HELD_FROM
+            for narrow in NARROW:
+                part = dataset.sel(cell=cell, time=time, narrow=narrow)
+                own = narrow == "sigjax bfloat16"
+                bars: tuple[tuple[str, str, float, Relation], ...] = (
+                    ("relative error of the final state", "state_error", STATE_ERROR, "<="),
+                    ("cosine of the gate gradient with float32's", "cosine", COSINE, ">="),
+                    ("gate gradients that are exactly 0", "zeros", 0, "<="),
+                )
+                for what, variable, bar, relation in bars:
+                    found.append(
+                        Claim(
+                            name=f"{cell}, {narrow}, T = {time}: {what}",
+                            source="bars of this project; gates as in Tallec & Ollivier 2018",
+                            expected=bar,
+                            measured=float(part[variable]),
+                            tolerance=0.0,
+                            kind="statistical" if own and held else "reported",
+                            relation=relation,
+                        )
+                    )
+    for task in TASKS:
+        test = dataset["test"].sel(cell="GRU", task=task).mean("seed")
+        for narrow in NARROW:
+            found.append(
+                Claim(
+                    name=f"{task}, GRU: right answers, {narrow} less float32",
+                    source="Hochreiter & Schmidhuber 1997; within 1 point",
+                    expected=-POINT,
+                    measured=float(test.sel(contestant=narrow) - test.sel(contestant=REFERENCE)),
+                    tolerance=0.0,
+                    kind="statistical" if narrow == "sigjax bfloat16" else "reported",
+                    relation=">=",
+                )
+            )
+        found.append(
+            Claim(
+                name=f"{task}, GRU: right answers, float32",
+                source=f"chance is {TASKS[task].chance:.3f}",
+                expected=1.0,
+                measured=float(test.sel(contestant=REFERENCE)),
+                tolerance=0.0,
+                kind="reported",
+            )
+        )
+    return found
+
+
+def plot(dataset: xr.Dataset) -> Figure:
+    """Errors over time to be remembered, then learning curves."""
+    figure, axes = plt.subplots(1, 4, figsize=(16, 4.2))
+    looks = {("GRU", n): (c, "-") for n, c in zip(NARROW, ("C1", "C0"), strict=True)}
+    looks |= {("LSTM", n): (c, "--") for n, c in zip(NARROW, ("C1", "C0"), strict=True)}
+    panels = (
+        ("state_error", STATE_ERROR, "relative error of the final state (1)"),
+        ("misalignment", 1 - COSINE, "1 - cosine of the gate biases' gradient (1)"),
+    )
+    drawn = dataset.assign(misalignment=(1 - dataset["cosine"]).clip(min=1e-9))
+    for axis, (variable, bar, label) in zip(axes, panels, strict=False):
+        for (cell, narrow), (colour, line) in looks.items():
+            values = drawn[variable].sel(cell=cell, narrow=narrow)
+            axis.plot(
+                dataset["time"], values, line, color=colour, marker="o", label=f"{cell}, {narrow}"
+            )
+        axis.axhline(bar, color="black", linewidth=1, linestyle=":", label="bar")
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xticks(dataset["time"].values, [str(t) for t in dataset["time"].values])
+        axis.minorticks_off()
+        axis.set_xlabel("time to be remembered (steps)")
+        axis.set_ylabel(label)
+        axis.set_title("bfloat16 against float32, at initialisation")
+    axes[0].legend(loc="center left")
+    for axis, task in zip(axes[2:], TASKS, strict=True):
+        for contestant, colour in zip(CONTESTANTS, ("0.3", "C1", "C0"), strict=True):
+            right = dataset["right"].sel(cell="GRU", task=task, contestant=contestant)
+            step = dataset["step"].sel(cell="GRU", task=task, contestant=contestant)
+            axis.plot(step, right.mean("seed"), color=colour, label=contestant)
+            axis.fill_between(step, right.min("seed"), right.max("seed"), color=colour, alpha=0.15)
+        axis.axhline(TASKS[task].chance, color="black", linewidth=1, linestyle=":", label="chance")
+        axis.set_ylim(0, 1.02)
+        axis.set_xlabel("step of training")
+        axis.set_ylabel("share of right answers (1)")
+        axis.set_title(f"{task}, GRU (mean and range of seeds)")
+    axes[2].legend(loc="lower right")
+    return figure

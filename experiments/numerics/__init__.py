@@ -1,1 +1,0 @@
-"""What the experiments on accuracy and speed share: truths, the ulp, and who is compared."""

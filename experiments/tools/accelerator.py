@@ -1,0 +1,126 @@
+"""Accuracy, speed and gradient_depth on a GPU or TPU, in one call of bounded time.
+
+    python -m experiments.tools.accelerator [--minutes 9.5] [--preset paper]
+
+or `make accelerator`.
+
+An accelerator is often lent for minutes. Each experiment runs as `python -m experiments run` would
+run it, one after the other, until the time is over: finished points are kept, and the same call
+goes on from there. What is finished is gathered in `results/accelerator.md`: tables and claims
+beside the device, the versions and the time they took, for the README to quote beside the CPU's.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from experiments.harness import storage
+from experiments.harness.flags import parsed
+from experiments.harness.program import carried_out
+from experiments.harness.refusal import Refusal
+
+from .publish import newest
+
+# Speed first: it is what only the device can tell.
+EXPERIMENTS = ("speed", "gradient_depth", "accuracy")
+_SECONDS_TO_SAVE = 10.0  # an interrupted run needs less to end
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to run, where, and for how long."""
+
+    minutes: float = 9.5
+    """After which the experiment that is at work is interrupted."""
+    preset: Literal["quick", "paper"] = "paper"
+    """The size of the experiments."""
+    device: Literal["cpu", "gpu", "tpu"] = "gpu"
+    """Where to compute."""
+    results: Path = Path("results")
+    """Folder that results go to."""
+
+
+def command(name: str, options: Options) -> list[str]:
+    """What runs one experiment; its claims are gathered, not obeyed."""
+    flags = ["--preset", options.preset, "--device", options.device, "--no-strict"]
+    place = ["--results", str(options.results)]
+    return [sys.executable, "-m", "experiments", "run", name, *flags, *place]
+
+
+def run_within(commands: Sequence[tuple[str, list[str]]], seconds: float) -> dict[str, str]:
+    """Runs one after the other until the time is over.
+
+    Returns:
+      What became of each: "finished", "interrupted", "not begun", or "failed with status N".
+    """
+    end = time.monotonic() + seconds
+    found = {}
+    for name, arguments in commands:
+        left = end - time.monotonic() - _SECONDS_TO_SAVE
+        if left <= 0:
+            found[name] = "not begun"
+            continue
+        process = subprocess.Popen(arguments)
+        try:
+            status = process.wait(left)
+            found[name] = "finished" if status == 0 else f"failed with status {status}"
+        except subprocess.TimeoutExpired:
+            process.terminate()  # points are saved as they finish: nothing is lost
+            process.wait()
+            found[name] = "interrupted"
+        print(f"{name}: {found[name]}", flush=True)
+    return found
+
+
+def gathered(results: Path, preset: str) -> str:
+    """The tables and claims of what is finished, in Markdown."""
+    parts = ["# On an accelerator"]
+    for name in EXPERIMENTS:
+        folder = newest(results, name, preset)
+        if folder is None:
+            continue
+        record = json.loads((folder / "provenance.json").read_text("utf-8"))
+        versions = ", ".join(f"{what} {which}" for what, which in record["versions"].items())
+        parts.append(
+            f"## {name}\n\n{record['device_kind']} ({record['backend']}), {versions}; preset "
+            f"{preset}, {record['seconds']} s, {record['utc']}, commit {record['commit']}"
+        )
+        if (folder / "table.md").exists():
+            parts.append((folder / "table.md").read_text("utf-8").strip())
+        claims = json.loads((folder / "claims.json").read_text("utf-8"))
+        lines = [
+            f"| {c['name']} | {c['measured']} | {c['verdict'] or 'reported'} |" for c in claims
+        ]
+        parts.append("\n".join(["| claim | measured | verdict |", "|---|---|---|", *lines]))
+    return "\n\n".join(parts) + "\n"
+
+
+def main(options: Options) -> int:
+    """Runs, gathers and tells; 0 if all is finished, else 1."""
+    if options.minutes <= 0:
+        raise Refusal(f"--minutes must be positive, got {options.minutes}")
+    commands = [(name, command(name, options)) for name in EXPERIMENTS]
+    found = run_within(commands, 60 * options.minutes)
+    storage.make_folder(options.results)
+    page = options.results / "accelerator.md"
+    storage.write_bytes(page, gathered(options.results, options.preset).encode())
+    print(page)
+    if all(state == "finished" for state in found.values()):
+        return 0
+    print("not everything is finished; the same command goes on from the last point")
+    return 1
+
+
+def _options(argv: Sequence[str]) -> Options:
+    return parsed(
+        Options, argv, prog="python -m experiments.tools.accelerator", description=__doc__
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(carried_out(lambda: main(_options(sys.argv[1:]))))

@@ -1,0 +1,183 @@
+"""Copies what finished runs measured into README, the documentation and the certificates.
+
+    python -m experiments.tools.publish [--results results]      (or: make publish)
+
+The tables between `<!-- NAME -->` and `<!-- /NAME -->` in docs/accuracy.md and docs/speed.md are
+replaced by those of the newest run of that experiment, what stands between `<!-- NAME in brief -->`
+and its end in README.md by the most important of it, the certificate in `certificates/` by that of
+the newest run of all numbers of `certify` (if it tried some functions or derivatives only, they
+replace theirs), and `docs/gradient_depth.png` by that experiment's figure. What has no run stays.
+"""
+
+import dataclasses
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.functions import certify
+from experiments.harness import storage
+from experiments.harness.flags import parsed
+from experiments.harness.program import carried_out
+from experiments.harness.refusal import Refusal
+
+from . import _brief
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Where to read from."""
+
+    results: Path = Path("results")
+    """Folder that holds the results."""
+
+
+def newest(results: Path, name: str, preset: str = "*") -> Path | None:
+    """The folder of the newest finished run of an experiment."""
+    found = results.glob(f"{name}/{preset}-*/provenance.json")
+    dated = [(json.loads(path.read_text("utf-8"))["utc"], path.parent) for path in found]
+    return max(dated)[1] if dated else None
+
+
+_RUN = ("commit", "utc", "seconds")  # of a record
+
+
+def certificate(folder: Path, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a run of `certify` of all numbers found, with where and when.
+
+    A run of some functions or derivatives replaces theirs in the certificate from `before`, and
+    notes its own commit and time beside them.
+    """
+    record = json.loads((folder / "provenance.json").read_text("utf-8"))
+    dataset = storage.from_bytes((folder / "data.nc").read_bytes())
+    errors: dict[str, dict[str, Any]] = {}
+    for (function, order), (ulp, at) in certify.largest(dataset).items():
+        above = float(dataset["above_1"].sel(function=function, order=order).sum())
+        errors.setdefault(function, {})[order] = {
+            "largest_error_ulp": round(ulp, 6),
+            "at": float(at),
+            "inputs_above_1_ulp": int(above),
+        }
+    partial = len(errors) < len(certify.FUNCTIONS) or dataset.sizes["order"] < len(certify.ORDERS)
+    if partial:
+        return _renewed(before, errors, int(dataset["wrong"].sum()), record, folder)
+    origin = ("versions", "backend", "device_kind", "machine", "dirty", *_RUN)
+    return {
+        "dtype": "float32",
+        "inputs_of_each_function": int(dataset["tried"].sum()) // len(errors),
+        "wrong_zero_infinity_or_nan": int(dataset["wrong"].sum()),
+        "errors": errors,
+        "mixed_bound": "within 0.1 of a root of a derivative of silu the ulp is at least 2^-30",
+        **{key: record[key] for key in origin},
+    }
+
+
+def _renewed(
+    before: Mapping[str, Any] | None,
+    errors: Mapping[str, dict[str, Any]],
+    wrong: int,
+    record: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """The certificate with some cells measured again, by the same versions, on clean code."""
+    known = before is not None and before["versions"].items() <= record["versions"].items()
+    if before is None or not known or record["dirty"]:
+        raise Refusal(f"{folder} tried a part, and no certificate of the same versions is there")
+    run = {key: record[key] for key in _RUN}
+    cells = {
+        function: of_function
+        | {order: cell | run for order, cell in errors.get(function, {}).items()}
+        for function, of_function in before["errors"].items()
+    }
+    wrong += before["wrong_zero_infinity_or_nan"]
+    return {**before, "wrong_zero_infinity_or_nan": wrong, "errors": cells}
+
+
+def _certified(content: Mapping[str, Any]) -> str:
+    return certify.markdown(
+        {
+            (function, order): (cell["largest_error_ulp"], cell["at"])
+            for function, cells in content["errors"].items()
+            for order, cell in cells.items()
+        }
+    )
+
+
+class _Pages:
+    """The texts that have places for results, written when all of them are put in."""
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._texts: dict[str, str] = {}
+
+    def put(self, page: str, name: str, content: str) -> None:
+        """Replaces what stands between the markers of a result."""
+        text = self._texts.get(page) or (self._root / page).read_text("utf-8")
+        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not marked.search(text):
+            raise Refusal(f"{page} has no place for a result: <!-- {name} -->")
+        self._texts[page] = marked.sub(
+            lambda match: f"{match[1]}\n{content.strip()}\n\n{match[2]}", text
+        )
+
+    def write(self) -> None:
+        """Writes those that changed."""
+        for page, text in self._texts.items():
+            storage.write_bytes(self._root / page, text.encode())
+
+
+# Where the whole table of an experiment stands, and what README says of it.
+_TABLES = {
+    "accuracy": "docs/accuracy.md",
+    "speed": "docs/speed.md",
+    "speed_gates": "docs/speed.md",
+}
+_BRIEF = {"accuracy": _brief.accuracy, "speed": _brief.speed, "gates_low_precision": _brief.gates}
+
+
+def publish(results: Path, root: Path = ROOT) -> list[str]:
+    """Writes what there is; returns what was written."""
+    written = []
+    pages = _Pages(root)
+    for name in sorted({*_TABLES, *_BRIEF}):
+        folder = newest(results, name)
+        if folder is None:
+            continue
+        if name in _TABLES:
+            pages.put(_TABLES[name], name, (folder / "table.md").read_text("utf-8"))
+        if name in _BRIEF:
+            dataset = storage.from_bytes((folder / "data.nc").read_bytes())
+            pages.put("README.md", f"{name} in brief", _BRIEF[name](dataset))
+        written.append(f"{name} from {folder}")
+    tried = newest(results, "certify", "paper")
+    if tried is not None:
+        backend = json.loads((tried / "provenance.json").read_text("utf-8"))["backend"]
+        path = root / "certificates" / f"float32-{backend}.json"
+        path.parent.mkdir(exist_ok=True)
+        before = json.loads(path.read_text("utf-8")) if path.exists() else None
+        content = certificate(tried, before)
+        storage.write_bytes(path, f"{json.dumps(content, indent=2)}\n".encode())
+        pages.put("docs/accuracy.md", "certify", _certified(content))
+        written.append(f"docs/accuracy.md and {path.name}: certify from {tried}")
+    pages.write()
+    depth = newest(results, "gradient_depth")
+    if depth is not None:
+        shutil.copyfile(depth / "figure.png", root / "docs" / "gradient_depth.png")
+        written.append(f"docs/gradient_depth.png from {depth}")
+    return written
+
+
+def main(argv: Sequence[str]) -> int:
+    """Publishes and tells; 0."""
+    written = publish(parsed(Options, argv, prog="python -m experiments.tools.publish").results)
+    print("\n".join(written) or "no finished run was found")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(carried_out(lambda: main(sys.argv[1:])))

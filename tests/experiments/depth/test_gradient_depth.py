@@ -1,0 +1,74 @@
+"""The experiment from end to end at a small size."""
+
+import dataclasses
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments.depth import gradient_depth
+
+
+@pytest.fixture(scope="module")
+def dataset() -> xr.Dataset:
+    small = dataclasses.replace(
+        gradient_depth.Config.quick(),
+        width=16,
+        batch=8,
+        seeds=2,
+        depth=12,
+        depths=(60,),
+        wide_width=32,
+        wide_depth=10,
+    )
+    # Some dozen small programs: to optimise them takes longer than to run them.
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        return gradient_depth.measure(small, jax.random.key(0))
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+def test_all_claims_are_drawn_from_the_data(dataset):
+    claims = gradient_depth.claims(dataset)
+    names = [claim.name for claim in claims]
+    assert len(set(names)) == len(names)
+    exact = [claim for claim in claims if claim.kind == "exact"]
+    assert len(exact) == 3
+    for claim in exact:
+        assert claim.measured <= claim.expected + claim.tolerance
+    shifted = dataset.assign(
+        log10_preactivation_gradient=dataset["log10_preactivation_gradient"]
+        - 2.0 * dataset["layer"]
+    )
+    broken = next(c for c in gradient_depth.claims(shifted) if c.kind == "exact")
+    assert broken.measured > broken.tolerance
+
+
+def test_every_panel_shows_something(dataset):
+    figure = gradient_depth.plot(dataset)
+    assert len(figure.axes) == 6
+    for axis in figure.axes:
+        assert axis.lines
+        assert axis.get_xlabel()
+        assert axis.get_ylabel()
+    plt.close(figure)
+
+
+def test_data_survive_netcdf(dataset, tmp_path):
+    path = tmp_path / "data.nc"
+    dataset.to_netcdf(path, engine="scipy")
+    again = xr.load_dataset(path, engine="scipy")
+    measured = [claim.measured for claim in gradient_depth.claims(dataset)]
+    np.testing.assert_array_equal(
+        [claim.measured for claim in gradient_depth.claims(again)], measured
+    )
+
+
+def test_paper_preset_covers_every_combination():
+    points = gradient_depth.points(gradient_depth.Config.paper())
+    keys = ("role", "activation", "initializer", "norm", "residual", "data", "depth", "width")
+    assert len({tuple(point[key] for key in keys) for point in points}) == len(points)
+    assert len(points) > 350
