@@ -1,5 +1,6 @@
 """Settings of every test: runtime type checks, strict promotion, four devices, bounded examples."""
 
+import collections
 import sys
 
 import hypothesis
@@ -23,14 +24,23 @@ def pytest_addoption(parser):
     parser.addoption("--slice", action="store_true", help="the first test of every file only")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Keeps the first test of each file where --slice asks for it; `make check` does."""
+    """Makes proofs of the cases that are not sampled; keeps a slice where --slice asks for it."""
+    seen = collections.Counter()
+    for item in items:
+        marker = item.get_closest_marker("sampled")
+        if marker is not None:
+            if seen[item.path, item.originalname] % marker.args[0]:
+                item.add_marker(pytest.mark.proof)
+            seen[item.path, item.originalname] += 1
     if config.getoption("--slice"):
-        first = {item.path: item for item in reversed(items)}
-        kept = [item for item in items if first[item.path] is item]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+        quick = [
+            i for i in items if not any(i.iter_markers("proof")) and not any(i.iter_markers("slow"))
+        ]
+        first = {item.path: item for item in reversed(quick)}
+        config.hook.pytest_deselected(items=[i for i in items if first.get(i.path) is not i])
+        items[:] = [i for i in items if first.get(i.path) is i]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["explicit", "auto", "manual"])
 def test_functions_on_a_mesh(kind):
     """In a process of its own, which has eight devices."""

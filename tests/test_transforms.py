@@ -38,7 +38,11 @@ SURROUNDINGS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", *(pytest.param(d, marks=pytest.mark.proof) for d in ("bfloat16", "float16"))],
+)
 def test_the_same_bits_whatever_surrounds_them(dtype):
     x = X.astype(dtype)
     eager = jax.tree.map(np.asarray, of_all(derivatives, x))
@@ -60,6 +64,7 @@ def test_fused_with_neighbours(name, dtype):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_forward_and_reverse_mode_agree_to_the_third_order(name):
     f = getattr(sigjax, name)

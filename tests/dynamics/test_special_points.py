@@ -147,6 +147,7 @@ def test_a_loop_between_two_pitchforks_is_walked_once():
         assert gap < 1e-9
 
 
+@pytest.mark.proof
 def test_fold_of_fifty_variables():
     """Bratu's u'' + p e^u = 0 by finite differences; scipy finds the fold as a maximum."""
     n = 50

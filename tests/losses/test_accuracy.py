@@ -7,6 +7,7 @@ from experiments.oracle.loss_joints import LOSS_JOINTS
 from tests.partials import assert_forward_mode_within_floors, assert_within_floors
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", floors.JOINT_ULP)
 @pytest.mark.parametrize("name", LOSS_JOINTS)
 def test_partial_derivatives_to_the_second_order(name, dtype):

@@ -148,14 +148,16 @@ def test_a_gradient_passes_through_fifty_highways_and_not_through_fifty_sigmoids
         jacobian = jax.jit(jax.jacrev(layer))(x)
         return float(jnp.linalg.norm(jacobian))
 
-    highways = [snn.Highway(8, rngs=nnx.Rngs(seed)) for seed in range(50)]
-    plain = snn.MLP(8, 8, 8, depth=50, rngs=nnx.Rngs(0))
-    graph, state = nnx.split(plain)
+    @nnx.split_rngs(splits=50)
+    @nnx.vmap
+    def fifty_highways(rngs):
+        return snn.Highway(8, rngs=rngs)
+
+    one, states = nnx.split(fifty_highways(nnx.Rngs(0)))
+    graph, state = nnx.split(snn.MLP(8, 8, 8, depth=50, rngs=nnx.Rngs(0)))
 
     def through(x):
-        for layer in highways:
-            x = layer(x)
-        return x
+        return jax.lax.scan(lambda x, layer: (nnx.merge(one, layer)(x), None), x, states)[0]
 
     assert reach(through) > 1e-3
     assert reach(lambda x: nnx.merge(graph, state)(x)) < 1e-20

@@ -97,6 +97,7 @@ def test_sequences_of_several_lengths(name, return_carry, reverse):
     chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("shape", [(STEPS, IN), (2, 3, STEPS, IN), (0, STEPS, IN), (3, 1, IN)])
 @pytest.mark.parametrize("name", CASES)
 def test_any_batch_shape(name, shape):

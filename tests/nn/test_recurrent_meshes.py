@@ -54,6 +54,7 @@ PLACES = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("place", "kind"),
     [*((place, EXPLICIT) for place in PLACES), ("features of both", AUTO)],
@@ -98,6 +99,7 @@ def test_manual_axes_give_what_one_device_gives(name):
     assert_same(found, expected)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("kind", "features"), [(EXPLICIT, False), (AUTO, False), (AUTO, True)], ids=str
 )

@@ -140,6 +140,8 @@ def value_and_gradients(model, inputs, of=nnx.Param):
     return outputs, gradients
 
 
+@pytest.mark.slow
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("name", MODULES)
 def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):

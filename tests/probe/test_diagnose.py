@@ -46,6 +46,7 @@ def square_loss(model, x, **kwargs):
     return jnp.mean(jnp.square(model(x, **kwargs) - 0.3))
 
 
+@pytest.mark.slow
 def test_a_convolutional_net_with_batch_statistics_against_perturbations():
     model = ConvNet(nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))

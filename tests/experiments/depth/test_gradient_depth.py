@@ -31,6 +31,7 @@ def dataset() -> xr.Dataset:
         jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.proof
 def test_all_claims_are_drawn_from_the_data(dataset):
     claims = gradient_depth.claims(dataset)
     names = [claim.name for claim in claims]
@@ -47,6 +48,7 @@ def test_all_claims_are_drawn_from_the_data(dataset):
     assert broken.measured > broken.tolerance
 
 
+@pytest.mark.proof
 def test_every_panel_shows_something(dataset):
     figure = gradient_depth.plot(dataset)
     assert len(figure.axes) == 6
@@ -57,6 +59,7 @@ def test_every_panel_shows_something(dataset):
     plt.close(figure)
 
 
+@pytest.mark.proof
 def test_data_survive_netcdf(dataset, tmp_path):
     path = tmp_path / "data.nc"
     dataset.to_netcdf(path, engine="scipy")

@@ -66,6 +66,7 @@ def numpy_sigmoid_profile(weights, batch):
     return np.array(found[::-1]).T
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 import sigjax
 from experiments.datasets.images import CLASSES, PIXELS, digits
@@ -11,6 +12,7 @@ from experiments.depth._initializers import weight_initializer
 from experiments.depth._network import PlainNetwork, draw_weights
 
 
+@pytest.mark.slow
 def test_contestants_agree():
     kernel, gain = weight_initializer("standard", "sigmoid")
     weights = draw_weights(
@@ -38,6 +40,7 @@ def test_contestants_agree():
         np.testing.assert_allclose(found.T, expected[:, 1:], rtol=1e-5)
 
 
+@pytest.mark.proof
 def test_speed_experiment_runs():
     small = speed_depth.Config(depth=3, width=8, batch=4, seeds=2, rounds=1, compile_depths=(3, 5))
     dataset = speed_depth.measure(small, jax.random.key(0))

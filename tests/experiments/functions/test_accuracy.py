@@ -27,6 +27,7 @@ def dataset():
     return accuracy.measure(small, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_claims_hold_for_sigjax_and_would_fail_for_jax(dataset):
     verdicts = {claim.name: claim.verdict for claim in accuracy.claims(dataset)}
     assert "fails" not in verdicts.values()

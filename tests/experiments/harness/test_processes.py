@@ -155,6 +155,7 @@ def data(tmp_path, folder):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_any_devices_give_what_one_gives(start, tmp_path):
     ended(start("one", 1), start("four", 4))
     first, second = ended(*pair(start, "two by two"))
@@ -171,6 +172,7 @@ def test_any_devices_give_what_one_gives(start, tmp_path):
     np.testing.assert_allclose(pairs["side_by_side"], one["side_by_side"], rtol=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dead", [0, 1])
 def test_when_a_process_dies_the_other_ends_and_the_run_can_go_on(start, tmp_path, dead):
     flags = ("--points", "3")

@@ -14,6 +14,7 @@ def test_all_claims_hold(small_run):
     assert all(claim.verdict != "fails" for claim in found.values())
 
 
+@pytest.mark.proof
 def test_yeast_is_read_as_openml_gives_it(small_run, monkeypatch):
     pandas = pytest.importorskip("pandas")
     generator = np.random.default_rng(0)
