@@ -290,6 +290,10 @@ CASES: dict[str, Callable[[], Any]] = {
         )
     ),
     "nn.MinGRU": lambda: steps(lambda rngs: nn.MinGRU(3, 2, max_time=20, rngs=rngs)),
+    "nn.RGLRU": lambda: steps(lambda rngs: nn.RGLRU(3, num_heads=3, rngs=rngs)),
+    "nn.RecurrentBlock": lambda: steps(
+        lambda rngs: nn.RecurrentBlock(3, num_heads=2, lru_features=4, rngs=rngs)
+    ),
     "nn.RNN": lambda: steps(
         lambda rngs: nn.GRUCell(3, 2, rngs=rngs), seq_lengths=np.array([2, 4]), return_carry=True
     ),

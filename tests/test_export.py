@@ -64,6 +64,12 @@ CALLS = {
         )
         for cell, parts in ((snn.GRUCell, 0), (snn.LSTMCell, (0, 0)), (snn.MinGRU, 0))
     },
+    "RGLRU": lambda x: snn.RNN(snn.RGLRU(4, num_heads=2, rngs=nnx.Rngs(0)))(
+        x[:, None], initial_carry=x
+    ),
+    "recurrent block": lambda x: snn.RNN(snn.RecurrentBlock(4, num_heads=2, rngs=nnx.Rngs(0)))(
+        x[:, None], initial_carry=(x, jnp.stack([x] * 3, 1))
+    ),
 }
 X = np.linspace(0.05, 0.95, 20, dtype=np.float32).reshape(5, 4)
 
@@ -80,7 +86,7 @@ def test_a_program_for_any_number_of_examples(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["pairwise", "calibration error", "reliability", "critical line", "bound", "MinGRU"]
+    "name", ["pairwise", "calibration error", "reliability", "critical line", "bound", "MinGRU", "RGLRU"]
 )
 def test_its_results_are_those_of_a_call(name):
     (examples,) = export.symbolic_shape("examples")

@@ -12,6 +12,9 @@ from ._min_gru import MinGRUGates as MinGRUGates
 from ._min_gru import positive_candidate as positive_candidate
 from ._mlp import MLP as MLP
 from ._neuron import SigmoidNeuron as SigmoidNeuron
+from ._recurrent_block import RecurrentBlock as RecurrentBlock
+from ._rg_lru import RGLRU as RGLRU
+from ._rg_lru import RGLRUGates as RGLRUGates
 from ._rnn import RNN as RNN
 from ._squeeze_excite import SqueezeExcite as SqueezeExcite
 from ._switch import Highway as Highway

@@ -16,6 +16,10 @@ OURS = {
     "GRUCell": lambda seed, **o: snn.RNN(gru(rngs=nnx.Rngs(seed), **o)),
     "LSTMCell": lambda seed, **o: snn.RNN(snn.LSTMCell(IN, HIDDEN, rngs=nnx.Rngs(seed), **o)),
     "MinGRU": lambda seed, **o: snn.MinGRU(IN, HIDDEN, rngs=nnx.Rngs(seed), **o),
+    "RGLRU": lambda seed, **o: snn.RGLRU(8, num_heads=2, rngs=nnx.Rngs(seed), **o),
+    "RecurrentBlock": lambda seed, **o: snn.RecurrentBlock(
+        8, num_heads=2, rngs=nnx.Rngs(seed), **o
+    ),
     "MLP": lambda seed, **o: mlp(rngs=nnx.Rngs(seed), norm="batch", **o),
     "SqueezeExcite": lambda seed, **o: snn.SqueezeExcite(8, reduction=2, rngs=nnx.Rngs(seed), **o),
     "SoftSwitch": lambda seed, **o: snn.SoftSwitch(IN, OUT, rngs=nnx.Rngs(seed), **o),

@@ -9,10 +9,13 @@ from flax import nnx
 from .._gru import GRUCell
 from .._lstm import LSTMCell
 from .._mlp import MLP
+from .._recurrent_block import TemporalConv
+from .._rg_lru import RGLRU
 from .._squeeze_excite import SqueezeExcite
 from ._cells import gru, lstm
 from ._numbered import numbered, numbered_network
 from ._parts import Layout, Part, Shapes, Unknown, linear, norm, under
+from ._recurrent_gemma import rg_lru, temporal_conv
 
 
 def parts(module: Any, layout: Layout, given: Shapes, path: str = "") -> Iterator[Part]:
@@ -22,6 +25,10 @@ def parts(module: Any, layout: Layout, given: Shapes, path: str = "") -> Iterato
             yield from gru(module, layout, given, path)
         case LSTMCell() if layout != "nnx" or under(given, f"{path}dense_h."):
             yield from lstm(module, layout, given, path)
+        case RGLRU() if layout != "nnx":
+            yield from rg_lru(module, layout, given, path)
+        case TemporalConv() if layout != "nnx":
+            yield from temporal_conv(module, layout, given, path)
         case nnx.RNN():
             inside = path if layout in ("torch", "equinox") else f"{path}cell."
             yield from parts(module.cell, layout, given, inside)

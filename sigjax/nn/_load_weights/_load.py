@@ -59,6 +59,12 @@ def load_weights(module: M, weights: Mapping[str, Any], *, layout: Layout) -> M:
                      `layers.0`, `0`, `fc1`), gaps allowed; normalisations apart from them, by
                      their own numbers; nnx also: the names here
     `SqueezeExcite`  two numbered layers (1x1 convolutions, too), or `squeeze` and `excite`
+    `RGLRU`          linen and torch, as RecurrentGemma's code: `a_param`, `input_gate.w`,
+                     `input_gate.b`, `a_gate.w`, `a_gate.b`; torch also as in Hugging Face's
+                     transformers: `recurrent_param`, `input_gate_weight`, `input_gate_bias`,
+                     `recurrent_gate_weight`, `recurrent_gate_bias`; here, nnx: `.kernel`, `.bias`
+    `RecurrentBlock` the same with `rg_lru.` before; `linear_x`, `linear_y`, `linear_out`;
+                     `conv_1d.w`, `conv_1d.b`, or `conv_1d.weight` `[H, 1, K]`, `conv_1d.bias`
     `flax.nnx`       `Linear`: `kernel` or `weight`, `bias`; `BatchNorm`, `LayerNorm`: `scale`,
                      `bias`, `mean`, `var`, in torch `weight`, `bias`, `running_mean`,
                      `running_var`
