@@ -303,6 +303,21 @@ CASES: dict[str, Callable[[], Any]] = {
         ),
         SEQUENCE,
     ),
+    "nn.dot_product_sigmoid_attention": lambda: slopes(
+        lambda q, k, v: nn.dot_product_sigmoid_attention(q, k, v, is_causal=True), *[IMAGE] * 3
+    ),
+    "nn.SigmoidAttention": lambda: module(
+        lambda rngs: nn.SigmoidAttention(3, 3, train_logit_bias=True, rngs=rngs), SEQUENCE,
+        is_causal=True, return_gates=True,
+    ),
+    "nn.GatedAttention": lambda: module(
+        # Softmax's weights do not depend on the keys' bias, whose gradient is rounding only.
+        lambda rngs: nn.GatedAttention(
+            3, 3, attention_fn=nn.dot_product_sigmoid_attention, opening=0.9, rngs=rngs
+        ),
+        SEQUENCE,
+        is_causal=True, return_gates=True, return_attention=True,
+    ),
     "nn.positive_candidate": lambda: slopes(nn.positive_candidate, X),
     "nn.load_weights": loaded,
     "calibration.fit_platt": lambda: calibration.fit_platt(SCORES, OUTCOMES),

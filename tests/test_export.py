@@ -55,6 +55,12 @@ CALLS = {
     "head": lambda x: snn.MultiLabelHead(4, 2, rngs=nnx.Rngs(0))(x),
     "soft switch": lambda x: snn.SoftSwitch(4, 2, rngs=nnx.Rngs(0))(x),
     "highway": lambda x: snn.Highway(4, rngs=nnx.Rngs(0))(x),
+    "sigmoid attention": lambda x: snn.SigmoidAttention(2, 4, rngs=nnx.Rngs(0))(
+        x[:, None], return_gates=True
+    ),
+    "gated attention": lambda x: snn.GatedAttention(
+        2, 4, attention_fn=snn.dot_product_sigmoid_attention, rngs=nnx.Rngs(0)
+    )(x[:, None], return_gates=True, return_attention=True),
     "squeeze and excite": lambda x: snn.SqueezeExcite(4, reduction=2, rngs=nnx.Rngs(0))(
         x[:, None, None]
     ),

@@ -1,6 +1,7 @@
 """Flax NNX modules: networks of sigmoids and gates that keep learning in low precision."""
 
 from ._bidirectional import Bidirectional as Bidirectional
+from ._gated_attention import GatedAttention as GatedAttention
 from ._gru import GRUCell as GRUCell
 from ._gru import GRUGates as GRUGates
 from ._heads import MultiLabelHead as MultiLabelHead
@@ -16,6 +17,8 @@ from ._recurrent_block import RecurrentBlock as RecurrentBlock
 from ._rg_lru import RGLRU as RGLRU
 from ._rg_lru import RGLRUGates as RGLRUGates
 from ._rnn import RNN as RNN
+from ._sigmoid_attention import SigmoidAttention as SigmoidAttention
+from ._sigmoid_attention import dot_product_sigmoid_attention as dot_product_sigmoid_attention
 from ._squeeze_excite import SqueezeExcite as SqueezeExcite
 from ._switch import Highway as Highway
 from ._switch import SoftSwitch as SoftSwitch

@@ -30,6 +30,16 @@ MODELS = {
         SEQUENCE,
     ),
     "GRUCell in nnx.RNN": (lambda **o: nnx.RNN(snn.GRUCell(8, 4, **o)), SEQUENCE),
+    "SigmoidAttention": (
+        lambda **o: snn.SigmoidAttention(2, 8, layer_scale=0.5, train_logit_bias=True, **o),
+        SEQUENCE,
+    ),
+    "GatedAttention": (
+        lambda **o: snn.GatedAttention(
+            2, 8, opening=0.7, attention_fn=snn.dot_product_sigmoid_attention, **o
+        ),
+        SEQUENCE,
+    ),
     "SoftSwitch": (lambda **o: snn.SoftSwitch(8, 4, **o), ROWS),
     "Highway": (lambda **o: snn.Highway(8, **o), ROWS),
     "MultiLabelHead": (lambda **o: snn.MultiLabelHead(8, 3, prior=0.2, **o), ROWS),
