@@ -75,6 +75,20 @@ def steps(cell: Callable[..., Any], **options: Any) -> Any:
     return module(lambda rngs: nn.RNN(cell(rngs)), SEQUENCE, return_gates=True, **options)
 
 
+def balanced() -> Any:
+    router = nn.SigmoidRouter(4, 3, experts_per_token=1, rngs=nnx.Rngs(0))
+    router.update_bias(router(ROWS).load)
+    return nnx.to_pure_dict(nnx.state(router, nn.RouterBias))
+
+
+def dispatched() -> Any:
+    def mixture(x: jax.Array, weights: jax.Array) -> tuple[jax.Array, nn.Dispatch]:
+        plan = nn.dispatch(OUTCOMES.reshape(3, 2) - 1, 1)
+        return plan.combine(2 * plan.gather(x), weights), plan
+
+    return slopes(mixture, ROWS, SCORES.reshape(3, 2))
+
+
 def flip_flop() -> Any:
     @jax.jit
     def run(flop: dynamics.FlipFlop) -> Any:
@@ -266,6 +280,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "losses.odds_ratio_preference_loss": lambda: slopes(
         losses.odds_ratio_preference_loss, -P, -P[::-1]
     ),
+    "losses.sequence_log_prob": lambda: slopes(
+        lambda z: losses.sequence_log_prob(z, LABELS, where=WEIGHTS > 0), IMAGE[0, 0]
+    ),
     "losses.sigmoid_pairwise_loss": lambda: slopes(
         lambda x, y, t, b: losses.sigmoid_pairwise_loss(x, y, t, b, chunk_size=1),
         SQUARE, SQUARE.T, np.float32(2.0), np.float32(-1.0),
@@ -282,6 +299,16 @@ CASES: dict[str, Callable[[], Any]] = {
     "nn.SqueezeExcite": lambda: module(
         lambda rngs: nn.SqueezeExcite(3, reduction=1, rngs=rngs), IMAGE
     ),
+    "nn.SigmoidRouter": lambda: module(
+        lambda rngs: nn.SigmoidRouter(
+            4, 6, experts_per_token=2, num_groups=3, groups_per_token=2, capacity_factor=1.0,
+            rngs=rngs,
+        ),
+        ROWS, where=LABELS[:3] == 0, return_gates=True,
+    ),
+    "nn.RouterBias": balanced,
+    "nn.update_router_bias": balanced,
+    "nn.dispatch": dispatched,
     "nn.GRUCell": lambda: steps(lambda rngs: nn.GRUCell(3, 2, max_time=20, rngs=rngs)),
     "nn.LSTMCell": lambda: steps(
         # JAX's orthogonal matrices are others with float64 on.

@@ -31,6 +31,7 @@ CALLS = {
     "squared": lambda x: losses.squared_error_on_sigmoid(x, x),
     "preference": lambda x: losses.preference_loss(x, 1 - x),
     "odds ratio": lambda x: losses.odds_ratio_preference_loss(-x, -x - 1),
+    "sequence": lambda x: losses.sequence_log_prob(x[:, None], jnp.ones_like(x[:, :1], jnp.int32)),
     "pairwise": lambda x: losses.sigmoid_pairwise_loss(x, x + 1, 2.0, -1.0),
     "platt": lambda x: calibration.fit_platt(x[:, 0], x[:, 1] > 0.3)(x),
     "temperature": lambda x: calibration.fit_temperature(x[:, 0], x[:, 1] > 0.3)(x),
@@ -63,6 +64,18 @@ CALLS = {
     )(x[:, None], return_gates=True, return_attention=True),
     "squeeze and excite": lambda x: snn.SqueezeExcite(4, reduction=2, rngs=nnx.Rngs(0))(
         x[:, None, None]
+    ),
+    "router": lambda x: snn.SigmoidRouter(
+        4,
+        6,
+        experts_per_token=2,
+        num_groups=3,
+        groups_per_token=2,
+        capacity_factor=1.25,
+        rngs=nnx.Rngs(0),
+    )(x),
+    "dispatch": lambda x: (plan := snn.dispatch(jnp.argsort(x)[:, :2], 4)).combine(
+        plan.gather(x), x[:, :2]
     ),
     **{
         cell.__name__: lambda x, cell=cell, parts=parts: snn.RNN(cell(1, 2, rngs=nnx.Rngs(0)))(

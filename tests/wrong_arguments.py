@@ -36,6 +36,9 @@ RIGHT: dict[Any, dict[str, Any]] = {
     losses.odds_ratio_preference_loss: {
         "chosen_log_prob": -P, "rejected_log_prob": -Y, "beta": 0.1, "where": Y > 0, "axis": 0
     },
+    losses.sequence_log_prob: {
+        "logits": SQUARE, "labels": jnp.arange(3), "where": Y > 0
+    },
     losses.squared_error_on_sigmoid: {"logits": Z, "labels": Y},
     calibration.fit_platt: {"scores": Z, "labels": Y, "weights": jnp.ones(3)},
     calibration.fit_temperature: {"logits": 2 * SQUARE, "labels": jnp.arange(3)},

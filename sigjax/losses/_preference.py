@@ -193,6 +193,7 @@ def preference_loss(
       implicit reward; the share of pairs with $chosen > rejected$ is its accuracy;
     * SimPO: log-probabilities divided by the answers' lengths, with a margin.
 
+    `sequence_log_prob` computes them; docs/preferences.md compares the methods.
     (IPO is no function of a sigmoid: $(chosen - rejected - \frac{1}{2\beta})^2$ of DPO's scores.)
     What rounding takes from the difference is put back: in float32 a log-probability of a long
     answer is a number of some hundreds, of which an ulp is 3e-5 of the loss of a pair that is
