@@ -171,7 +171,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source=source,
                 expected=1.0,
                 measured=sooner / later if np.isfinite(sooner) else float("nan"),
-                tolerance=0.0,
                 kind="qualitative",
                 relation="<=",
             )
@@ -192,7 +191,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source=source,
             expected=1.0,
             measured=drift(dataset, "with") / drift(dataset, "without"),
-            tolerance=0.0,
             kind="qualitative",
             relation="<=",
         ),

@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 import sigjax
 from experiments.datasets.images import CLASSES, PIXELS, Batch, digits
-from experiments.harness import Claim, Settings, Within, gather, sweep
+from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from sigjax.probe import KINDS, diagnose
 from sigjax.theory import critical_weight_std, mean_field
 
@@ -289,7 +289,6 @@ def _judgements(dataset: xr.Dataset) -> list[Claim]:
             source="sigjax.probe.diagnose",
             expected=1.0,
             measured=float(part.mean()),
-            tolerance=0.0,
             kind="exact",
         )
         for what, part in (("healthy", healthy), ("with faults", broken))
@@ -304,22 +303,13 @@ def _prices(dataset: xr.Dataset) -> list[Claim]:
         for what, moment, aim in _AIMS:
             one = dataset.sel(what=what, subject=name)[f"{moment}_seconds"]
             times = float(one / own.sel(subject=name)[f"{moment}_seconds"])
-            found.append(
-                Claim(
-                    name=f"{name}: {moment} call, {what} over gradient",
-                    source="measured here",
-                    expected=aim,
-                    measured=times,
-                    tolerance=0.0,
-                    kind="reported",
-                    relation="<=",
-                )
-            )
+            title = f"{name}: {moment} call, {what} over gradient"
+            found.append(reported(title, "aim of this project", times, aim=aim, relation="<="))
     return found
 
 
 def _bound(name: str, source: str, expected: float, measured: float, relation: Any) -> Claim:
-    return Claim(name, source, expected, measured, 0.0, "qualitative", relation)
+    return Claim(name, source, expected, measured, kind="qualitative", relation=relation)
 
 
 def plot(dataset: xr.Dataset) -> Figure:

@@ -26,7 +26,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.datasets.images import CLASSES, DATA, PIXELS
-from experiments.harness import Claim, Settings, Within, spread, sweep
+from experiments.harness import Claim, Settings, Within, reported, spread, sweep
 from sigjax.theory import mean_field
 
 from . import _panels as panels
@@ -231,114 +231,110 @@ def _naive_log10(weights, batch) -> np.ndarray:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """What the article and the papers say, held to the measured norms."""
-    plain = networks(select(dataset, norm="none", residual=0))
-    sigmoid = networks(select(dataset, norm="none", residual=0, activation="sigmoid"))
-    wide = only(dataset, role="wide")
     deep = only(dataset, role="deep", activation="sigmoid", depth=int(dataset["depth"].max()))
     return [
-        *(
-            Claim(
-                name=f"{title}: no layer exceeds its bound",
-                source=f"||delta_l|| <= {slope} ||W||_2 ||delta_(l+1)||, {source}",
-                expected=0.0,
-                measured=max(float(excess_over_bound(network).max()) for network in bounded),
-                tolerance=_ROUNDING,
-                kind="exact",
-                relation="<=",
-            )
-            for title, slope, source, bounded in (
-                ("sigmoid", "1/4", "the article; Pascanu et al. 2013", sigmoid),
-                ("every activation", "sup|phi'|", "Pascanu et al. 2013", plain),
-            )
-        ),
-        *(
-            Claim(
-                name=f"sigmoid, standard weights, {title}: rate per layer",
-                source=f"sqrt(chi_1), Schoenholz et al. 2017. {where}",
-                expected=10 ** float(network["theory_log10_rate"]),
-                measured=10 ** float(log10_rate(network).mean()),
-                tolerance=0.01,
-                kind="statistical",
-                relative=True,
-            )
-            for title, where, network in (
-                (f"width {int(wide['width'])}", "Inner layers", wide),
-                (f"depth {int(deep['depth'])}", "Finite width takes 0.3 % off", deep),
-            )
-        ),
+        *_bounds(dataset),
+        *_rates(only(dataset, role="wide"), deep),
+        *_depths(deep),
+        *_ends(dataset),
+    ]
+
+
+def _bounds(dataset: xr.Dataset) -> list[Claim]:
+    """No layer's gradient grows beyond what the slope and the weights' norm allow."""
+    plain = select(dataset, norm="none", residual=0)
+    bounded = {
+        "sigmoid": ("1/4", "the article; Pascanu et al. 2013", select(plain, activation="sigmoid")),
+        "every activation": ("sup|phi'|", "Pascanu et al. 2013", plain),
+    }
+    return [
         Claim(
-            name=f"depth {int(deep['depth'])}: layers whose norm is 0, inf or NaN",
+            name=f"{title}: no layer exceeds its bound",
+            source=f"||delta_l|| <= {slope} ||W||_2 ||delta_(l+1)||, {source}",
+            expected=0.0,
+            measured=max(float(excess_over_bound(one).max()) for one in networks(selected)),
+            tolerance=_ROUNDING,
+            kind="exact",
+            relation="<=",
+        )
+        for title, (slope, source, selected) in bounded.items()
+    ]
+
+
+def _rates(wide: xr.Dataset, deep: xr.Dataset) -> list[Claim]:
+    """Standard weights lose the gradient at mean field's rate."""
+    subjects = {
+        f"width {int(wide['width'])}": (wide, "Inner layers"),
+        f"depth {int(deep['depth'])}": (deep, "Finite width takes 0.3 % off"),
+    }
+    return [
+        Claim(
+            name=f"sigmoid, standard weights, {title}: rate per layer",
+            source=f"sqrt(chi_1), Schoenholz et al. 2017. {where}",
+            expected=10 ** float(network["theory_log10_rate"]),
+            measured=10 ** float(log10_rate(network).mean()),
+            tolerance=0.01,
+            kind="statistical",
+            relative=True,
+        )
+        for title, (network, where) in subjects.items()
+    ]
+
+
+def _depths(deep: xr.Dataset) -> list[Claim]:
+    """The deepest network's norms are numbers, where a naive norm has long been 0."""
+    norms, depth = deep["log10_weight_gradient"], int(deep["depth"])
+    return [
+        Claim(
+            name=f"depth {depth}: layers whose norm is 0, inf or NaN",
             source="float32 mantissa, exponent apart",
             expected=0,
-            measured=int((~np.isfinite(deep["log10_weight_gradient"])).sum()),
-            tolerance=0,
+            measured=int((~np.isfinite(norms)).sum()),
             kind="exact",
         ),
+        reported(
+            f"depth {depth}: log10 of the first layer's gradient",
+            "10^-850 in float32",
+            float(norms.isel(layer=0).mean()),
+        ),
+        reported(
+            "layers below the output at which jax.grad's float32 norm reads 0",
+            "a naive norm is 0 at about depth 30",
+            _naive_reach(deep),
+        ),
+    ]
+
+
+def _ends(dataset: xr.Dataset) -> list[Claim]:
+    """What is left of the gradient after 30 layers: of sigmoids nothing, else most of it."""
+
+    def between(**subject: str) -> xr.DataArray:
+        return first_over_last(only(dataset, role="profile", **subject))
+
+    vanishing = [
         Claim(
-            name=f"depth {int(deep['depth'])}: log10 of the first layer's gradient",
-            source="10^-850 in float32",
-            expected=-850,
-            measured=float(deep["log10_weight_gradient"].isel(layer=0).mean()),
-            tolerance=0,
-            kind="reported",
-        ),
+            name=f"30-layer sigmoid, {data}: log10 first over last layer",
+            source="the article: gradients vanish; below 1e-15",
+            expected=-15,
+            measured=float(between(activation="sigmoid", initializer="standard", data=data).max()),
+            kind="statistical",
+            relation="<=",
+        )
+        for data in DATA
+    ]
+    kept = {("relu", "he"): "He et al. 2015", ("tanh", "orthogonal"): "Saxe et al. 2014"}
+    return vanishing + [
         Claim(
-            name="layers below the output at which jax.grad's float32 norm reads 0",
-            source="a naive norm is 0 at about depth 30",
-            expected=30,
-            measured=_naive_reach(deep),
-            tolerance=0,
-            kind="reported",
-        ),
-        *(
-            Claim(
-                name=f"30-layer sigmoid, {data}: log10 first over last layer",
-                source="the article: gradients vanish; below 1e-15",
-                expected=-15,
-                measured=float(
-                    first_over_last(
-                        only(
-                            dataset,
-                            role="profile",
-                            activation="sigmoid",
-                            initializer="standard",
-                            data=data,
-                        )
-                    ).max()
-                ),
-                tolerance=0,
-                kind="statistical",
-                relation="<=",
-            )
-            for data in DATA
-        ),
-        *(
-            Claim(
-                name=f"30-layer {activation}, {initializer}: |log10 first over last layer|",
-                source=f"{source}: within a factor 10",
-                expected=1,
-                measured=float(
-                    abs(
-                        first_over_last(
-                            only(
-                                dataset,
-                                role="profile",
-                                activation=activation,
-                                initializer=initializer,
-                                data="digits",
-                            )
-                        )
-                    ).max()
-                ),
-                tolerance=0,
-                kind="statistical",
-                relation="<=",
-            )
-            for activation, initializer, source in (
-                ("relu", "he", "He et al. 2015"),
-                ("tanh", "orthogonal", "Saxe et al. 2014"),
-            )
-        ),
+            name=f"30-layer {activation}, {initializer}: |log10 first over last layer|",
+            source=f"{source}: within a factor 10",
+            expected=1,
+            measured=float(
+                abs(between(activation=activation, initializer=initializer, data="digits")).max()
+            ),
+            kind="statistical",
+            relation="<=",
+        )
+        for (activation, initializer), source in kept.items()
     ]
 
 

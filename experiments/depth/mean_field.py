@@ -310,7 +310,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="Schoenholz et al. 2017, figure 5: 6 xi_c is 22 layers there",
             expected=0.3,
             measured=float(deepest.sel(trained_weight_variance=1.0, method="nearest")),
-            tolerance=0.0,
             kind="qualitative",
             relation="<=",
         ),
@@ -321,7 +320,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             measured=float(
                 deepest.max() - deepest.sel(trained_weight_variance=1.0, method="nearest")
             ),
-            tolerance=0.0,
             kind="qualitative",
             relation=">=",
         ),

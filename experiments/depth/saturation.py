@@ -30,7 +30,7 @@ import sigjax
 from experiments.datasets import images
 from experiments.datasets.images import Batch
 from experiments.datasets.shapeset import shapes
-from experiments.harness import Claim, Settings, gather, spread, sweep
+from experiments.harness import Claim, Settings, gather, reported, spread, sweep
 
 from ._network import cross_entropy
 
@@ -218,7 +218,6 @@ def _trained_claims(dataset: xr.Dataset) -> list[Claim]:
                 source=source,
                 expected=0.1,
                 measured=float(last.min()),
-                tolerance=0.0,
                 kind="qualitative",
                 relation="<=",
             ),
@@ -227,17 +226,13 @@ def _trained_claims(dataset: xr.Dataset) -> list[Claim]:
                 source=source,
                 expected=0.4,
                 measured=float(others.isel(step=lowest).min()),
-                tolerance=0.0,
                 kind="qualitative",
                 relation=">=",
             ),
-            Claim(
-                name=f"sigmoid, {depth} layers: mean of the last hidden layer at the end",
-                source=f"{source}: 4 layers escape around epoch 100, 5 never",
-                expected=0.1,
-                measured=float(last.isel(step=-1)),
-                tolerance=0.0,
-                kind="reported",
+            reported(
+                f"sigmoid, {depth} layers: mean of the last hidden layer at the end",
+                f"{source}: 4 layers escape around epoch 100, 5 never",
+                float(last.isel(step=-1)),
             ),
         ]
     high = dataset["percentile"].sel(activation="tanh", depth=5, layer=slice(1, 5))
@@ -248,7 +243,6 @@ def _trained_claims(dataset: xr.Dataset) -> list[Claim]:
             source="Glorot & Bengio 2010, figure 3: layer 1 first, then 2, ...",
             expected=0.0,
             measured=float(sum(b < a for a, b in itertools.pairwise(onsets))),
-            tolerance=0.0,
             kind="qualitative",
         )
     )

@@ -99,7 +99,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source="accuracy floors of this project: 1.5 ulp more than for one argument",
                 expected=floors.JOINT_ULP[dtype][order],
                 measured=ulp,
-                tolerance=0.0,
                 kind="exact",
                 relation="<=",
             )
@@ -110,7 +109,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="promise of this project",
             expected=0.0,
             measured=float(dataset["joint_wrong"].sum()),
-            tolerance=0.0,
             kind="exact",
         )
     )

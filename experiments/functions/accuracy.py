@@ -26,7 +26,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, Settings, Within, gather, sweep
+from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from experiments.oracle import floors, subjects
 from experiments.oracle.judge import Worst, errors, worst
 from experiments.oracle.search import search
@@ -173,7 +173,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     source="accuracy floors of this project",
                     expected=bound,
                     measured=ulp,
-                    tolerance=0.0,
                     kind="exact",
                     relation="<=",
                 )
@@ -187,7 +186,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="faithful rounding: below 1 ulp",
             expected=1.0,
             measured=ulp,
-            tolerance=0.0,
             kind="exact",
             relation="<=",
         )
@@ -199,7 +197,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source="promise of this project",
                 expected=0.0,
                 measured=float(dataset["wrong"].sel(library=own).sum()),
-                tolerance=0.0,
                 kind="exact",
             )
         )
@@ -218,7 +215,6 @@ def _focal(ulp: xr.DataArray) -> list[Claim]:
             source="the bound that its documentation states",
             expected=bound,
             measured=float(ulp.sel(dtype=dtype, order=order)),
-            tolerance=0.0,
             kind="exact",
             relation="<=",
         )
@@ -236,19 +232,15 @@ def _beside_published(sigmoid_slope: xr.DataArray) -> list[Claim]:
                 source="tt-metal pull request #55727",
                 expected=published,
                 measured=float(sigmoid_slope.sel(library="sigjax", dtype=dtype)),
-                tolerance=0.0,
                 kind="exact",
                 relation="<=",
             )
         )
         found.append(
-            Claim(
-                name=f"{dtype}, first derivative of jax.nn.sigmoid, ulp",
-                source="measured for comparison",
-                expected=published,
-                measured=float(sigmoid_slope.sel(library="jax", dtype=dtype)),
-                tolerance=0.0,
-                kind="reported",
+            reported(
+                f"{dtype}, first derivative of jax.nn.sigmoid, ulp",
+                "measured for comparison",
+                float(sigmoid_slope.sel(library="jax", dtype=dtype)),
             )
         )
     return found

@@ -156,7 +156,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source="float32 floors of this project",
                 expected=bound,
                 measured=ulp,
-                tolerance=0.0,
                 kind="exact",
                 relation="<=",
             )
@@ -167,7 +166,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="float32 promise of this project",
             expected=0.0,
             measured=float(dataset["wrong"].sum()),
-            tolerance=0.0,
             kind="exact",
         )
     )
@@ -180,7 +178,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="tt-metal pull request #55727: 4 ulp in float32",
             expected=floors.TT_METAL_ULP["float32"],
             measured=first,
-            tolerance=0.0,
             kind="exact",
             relation="<=",
         )

@@ -26,7 +26,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, Settings, gather, sweep
+from experiments.harness import Claim, Settings, gather, reported, sweep
 from experiments.harness.stopwatch import PACES, Call, Contestant, contestants, race
 from experiments.oracle import subjects
 from experiments.oracle.judge import errors, worst
@@ -49,6 +49,7 @@ BARS = {
 }
 # Besides the arithmetic nothing may be noticed: ours over jax's, a tenth for the clock.
 LIGHT = 0.9
+_SOURCE = "speed aims of this project; the clock passes no verdict"
 _IN_CACHE = 2**20  # fewer elements than this stay in the cache
 _ELEMENTS_A_TIMING = 2**19  # calls on small arrays are timed together
 _STRIDE = 4099  # of the float32 numbers that the forms' errors are taken over
@@ -194,30 +195,18 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 part = ratio(dataset).sel(function=name, mode=mode, pace=pace)
                 for dtype in DTYPES:
                     found.append(
-                        Claim(
-                            name=f"{name}, {mode}, {dtype}, {pace}: jax's time over sigjax's, "
+                        reported(
+                            f"{name}, {mode}, {dtype}, {pace}: jax's time over sigjax's, "
                             "the lowest over sizes",
-                            source="speed bars of this project; the clock passes no verdict",
-                            expected=bar,
-                            measured=float(part.sel(dtype=dtype).min()),
-                            tolerance=0.0,
-                            kind="reported",
-                            relation=">=",
+                            _SOURCE,
+                            float(part.sel(dtype=dtype).min()),
+                            aim=bar,
                         )
                     )
-    return found + [_light_claim(what, float(value)) for what, value in light_ratios(dataset)]
-
-
-def _light_claim(what: str, measured: float) -> Claim:
-    return Claim(
-        name=f"{what}: jax's time over sigjax's",
-        source="speed bars of this project; the clock passes no verdict",
-        expected=LIGHT,
-        measured=measured,
-        tolerance=0.0,
-        kind="reported",
-        relation=">=",
-    )
+    return found + [
+        reported(f"{what}: jax's time over sigjax's", _SOURCE, float(value), aim=LIGHT)
+        for what, value in light_ratios(dataset)
+    ]
 
 
 def table(dataset: xr.Dataset) -> str:

@@ -27,7 +27,7 @@ from jax.nn.initializers import constant
 from matplotlib.figure import Figure
 
 import sigjax.nn as snn
-from experiments.harness import Claim, Settings, Within, gather, sweep
+from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from sigjax import sigmoid
 
 from ._tasks import DELAYED_SIGNAL
@@ -176,7 +176,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="Tallec & Ollivier 2018: chrono gates keep",
             expected=6.0,
             measured=float(last.sel(followed="LSTM, chrono") - last.sel(followed="LSTM, b = 0")),
-            tolerance=0.0,
             kind="qualitative",
             relation=">=",
         )
@@ -189,7 +188,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source=source,
             expected=0.99,
             measured=float(test.sel(trained="LSTM, b = 2").min()),
-            tolerance=0.0,
             kind="statistical",
             relation=">=",
         ),
@@ -198,19 +196,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source=source,
             expected=0.6,
             measured=float(test.sel(trained="LSTM, b = 0").mean()),
-            tolerance=0.0,
             kind="statistical",
             relation="<=",
         ),
     ]
     found += [
-        Claim(
-            name=f"{name}: share of right answers, mean of seeds",
-            source="for information",
-            expected=1.0,
-            measured=float(test.sel(trained=name).mean()),
-            tolerance=0.0,
-            kind="reported",
+        reported(
+            f"{name}: share of right answers, mean of seeds",
+            "for information",
+            float(test.sel(trained=name).mean()),
         )
         for name in ("LSTM, b = 1", "LSTM, chrono")
     ]

@@ -29,7 +29,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import sigjax.nn as snn
-from experiments.harness import Claim, Settings, gather, sweep
+from experiments.harness import Claim, Settings, gather, reported, sweep
 from experiments.harness.stopwatch import (
     Call,
     Contestant,
@@ -51,6 +51,7 @@ BARS = {
     ("forward and backward", "bfloat16"): 2.0,
 }
 LIGHT = 0.9
+_SOURCE = "speed aims of this project; the clock passes no verdict"
 CONTESTANTS = ("flax", "flax optimized", "sigjax", "torch")
 _JAX: dict[tuple[str, str], tuple[Any, Any]] = {
     ("GRU", "flax"): (nnx.RNN, nnx.GRUCell),
@@ -193,26 +194,21 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 rivals.append(("torch", "float32", 1.5))
             for rival, dtype, bar in rivals:
                 found.append(
-                    Claim(
-                        name=f"{cell}, {direction}, {dtype}: {rival}'s time over sigjax's",
-                        source="speed bars of this project; the clock passes no verdict",
-                        expected=bar,
-                        measured=float(part.sel(contestant=rival, dtype=dtype)),
-                        tolerance=0.0,
-                        kind="reported",
-                        relation=">=",
+                    reported(
+                        f"{cell}, {direction}, {dtype}: {rival}'s time over sigjax's",
+                        _SOURCE,
+                        float(part.sel(contestant=rival, dtype=dtype)),
+                        aim=bar,
                     )
                 )
             time = dataset["seconds"].sel(cell=cell, direction=direction)
             price = time.sel(dtype="bfloat16") / time.sel(dtype="float32")
             found.append(
-                Claim(
-                    name=f"{cell}, {direction}: sigjax's time in bfloat16 over float32",
-                    source="no more than Flax's ratio; the clock passes no verdict",
-                    expected=float(price.sel(contestant="flax")),
-                    measured=float(price.sel(contestant="sigjax")),
-                    tolerance=0.0,
-                    kind="reported",
+                reported(
+                    f"{cell}, {direction}: sigjax's time in bfloat16 over float32",
+                    "no more than Flax's ratio; the clock passes no verdict",
+                    float(price.sel(contestant="sigjax")),
+                    aim=float(price.sel(contestant="flax")),
                     relation="<=",
                 )
             )
@@ -221,14 +217,11 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         for what in BESIDES:
             part = taken.sel(besides=what)
             found.append(
-                Claim(
-                    name=f"{cell}, {what}: flax's time over sigjax's",
-                    source="speed bars of this project; the clock passes no verdict",
-                    expected=LIGHT,
-                    measured=float(part.sel(contestant="flax") / part.sel(contestant="sigjax")),
-                    tolerance=0.0,
-                    kind="reported",
-                    relation=">=",
+                reported(
+                    f"{cell}, {what}: flax's time over sigjax's",
+                    _SOURCE,
+                    float(part.sel(contestant="flax") / part.sel(contestant="sigjax")),
+                    aim=LIGHT,
                 )
             )
     return found

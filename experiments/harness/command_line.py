@@ -23,7 +23,7 @@ from .refusal import Refusal
 from .report import write_report
 from .runner import Run, measure_share, reused, run
 from .sweep import Share
-from .table import format_claims
+from .table import format_claims, format_counts
 
 Preset = Literal["quick", "paper"]
 
@@ -236,8 +236,7 @@ def _figures(argv: list[str], package: str) -> int:
             broken.append(outcome.name)
     if jax.process_index() == 0:
         print(f"report: {write_report(common.results)}")
-        verdicts = [claim.verdict for claim in claims]
-        print(f"claims: {verdicts.count('holds')} hold, {verdicts.count('fails')} fail")
+        print(f"claims: {format_counts(claim.verdict for claim in claims)}")
     if broken:
         raise Refusal(f"these experiments broke off: {', '.join(broken)}")
     return _status(claims, common)

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import io
 import json
-import math
 import shutil
 import sys
 import time
@@ -230,7 +229,7 @@ def _keep(request: Run, content: bytes, seconds: float) -> bytes:
 
 def _show(request: Run, dataset: xr.Dataset, claims: list[Claim]) -> None:
     folder = request.folder
-    _write_json(folder / "claims.json", [_json_safe(claim.to_json()) for claim in claims])
+    _write_json(folder / "claims.json", [claim.to_json() for claim in claims])
     if hasattr(request.experiment, "table"):
         text = request.experiment.table(dataset)
         storage.write_bytes(folder / "table.md", f"{text}\n".encode())
@@ -251,14 +250,6 @@ def _draw(request: Run, dataset: xr.Dataset) -> None:
 
 def _write_json(path: Path, content: Any) -> None:
     storage.write_bytes(path, (json.dumps(content, indent=2, default=str) + "\n").encode())
-
-
-def _json_safe(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN and no infinity: they become strings."""
-    return {
-        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
 
 
 def _finished(folder: Path) -> tuple[dict[str, Any], bytes] | None:

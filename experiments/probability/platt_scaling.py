@@ -225,7 +225,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     source="Platt 1999; Niculescu-Mizil & Caruana 2005",
                     expected=1.0,
                     measured=held["after"][index] / held["before"][index],
-                    tolerance=0.0,
                     kind="statistical",
                     relation="<=",
                 )
@@ -235,17 +234,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     source = "Niculescu-Mizil & Caruana 2005: Platt below 200 to 1000 cases"
     for distortion in DISTORTIONS:
         small = ratio.sel(distortion=distortion).sel(size=[size for size in SIZES if size < 200])
-        found.append(
-            Claim(
-                name=f"{distortion}: isotonic over Platt's squared error, least below 200 cases",
-                source=source,
-                expected=1.0,
-                measured=float(small.min()),
-                tolerance=0.0,
-                kind="statistical" if distortion == "sigmoid" else "reported",
-                relation=">=",
-            )
+        claim = Claim(
+            name=f"{distortion}: isotonic over Platt's squared error, least below 200 cases",
+            source=source,
+            expected=1.0,
+            measured=float(small.min()),
+            kind="statistical",
+            relation=">=",
         )
+        found.append(claim if distortion == "sigmoid" else claim.for_information())
     large = ratio.sel(distortion="two steps", size=[size for size in SIZES if size >= 1000])
     found.append(
         Claim(
@@ -253,7 +250,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="the same: isotonic is as good or better, where the shape is no sigmoid",
             expected=1.0,
             measured=float(large.max()),
-            tolerance=0.0,
             kind="statistical",
             relation="<=",
         )
@@ -278,7 +274,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     source="Guo et al. 2017, table 1: 16.53 % to 1.26 % (CIFAR-100)",
                     expected=1.0,
                     measured=float(part["temperature_after"] / part["temperature_before"]),
-                    tolerance=0.0,
                     kind="statistical",
                     relation="<=",
                 )
@@ -289,7 +284,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="scaling keeps the order of the classes",
             expected=0.0,
             measured=float(dataset["temperature_changed"].sum()),
-            tolerance=0.0,
             kind="exact",
         )
     )

@@ -179,7 +179,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source="Karpathy 2019: the first steps only learn the bias",
                 expected=5,
                 measured=float(np.argmax(reached.values)) if bool(reached.any()) else np.inf,
-                tolerance=0,
                 kind="qualitative",
                 relation=">=",
             )

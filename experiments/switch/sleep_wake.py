@@ -177,7 +177,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source="one a day",
                 expected=DAYS,
                 measured=len(asleep),
-                tolerance=0,
                 kind="exact",
             ),
             Claim(
@@ -246,7 +245,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source="a branch is not left before it folds, but minutes after",
                 expected=0.0,
                 measured=float(beyond.min()),
-                tolerance=0.0,
                 kind="statistical",
                 relation=">=",
             )

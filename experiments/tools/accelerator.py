@@ -93,9 +93,7 @@ def gathered(results: Path, preset: str) -> str:
         if (folder / "table.md").exists():
             parts.append((folder / "table.md").read_text("utf-8").strip())
         claims = json.loads((folder / "claims.json").read_text("utf-8"))
-        lines = [
-            f"| {c['name']} | {c['measured']} | {c['verdict'] or 'reported'} |" for c in claims
-        ]
+        lines = [f"| {c['name']} | {c['measured']} | {c['verdict']} |" for c in claims]
         parts.append("\n".join(["| claim | measured | verdict |", "|---|---|---|", *lines]))
     return "\n\n".join(parts) + "\n"
 

@@ -136,7 +136,7 @@ def test_the_preset_gives_the_other_flags_their_defaults(type_in, squares, flag)
 def test_figures_runs_all_and_writes_the_report(type_in):
     status, out, _ = type_in("figures")
     assert status == 0
-    assert "claims: 1 hold, 0 fail" in out
+    assert "claims: 1 holds, 0 fail" in out
     assert Path("results/index.html").exists()
 
 
