@@ -1,6 +1,9 @@
 """The notebooks of the documentation run; reference and README name what there is."""
 
+import importlib
+import inspect
 import re
+import sys
 from pathlib import Path
 
 import jax
@@ -12,10 +15,16 @@ import sigjax
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-NOTEBOOKS = sorted(p for p in DOCS.glob("*.md") if "{code-cell}" in p.read_text("utf-8"))
+# Of some ten seconds and more; what they call has tests of its own.
+LONG = ("diagnose", "reproduce", "watch")
+NOTEBOOKS = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.proof] * (path.stem in LONG))
+    for path in sorted(DOCS.glob("*.md"))
+    if "{code-cell}" in path.read_text("utf-8")
+]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_runs_from_top_to_bottom(path):
     matplotlib.use("Agg")
     cells = re.findall(
@@ -58,6 +67,26 @@ def test_the_page_of_names_has_what_is_exported(part):
     assert exported(part) <= set(re.findall(r"`(\w+)", (DOCS / "names.md").read_text("utf-8")))
 
 
+# What functions and methods return, which have the example.
+RETURNED = {
+    "nn": {
+        "GRUGates", "LSTMGates", "MinGRUGates", "RGLRUGates",
+        "Routing", "RouterLoad", "RouterBias", "Dispatch",
+    },
+    "theory": {"MeanField", "CriticalPoint", "GradientProfile", "JacobianMoments"},
+    "probe": {"GradientReport", "Finding", "Row", "Statistics", "WatchState", "Scaled"},
+    "calibration": {"PlattScaling", "TemperatureScaling", "ReliabilityCurve"},
+    "dynamics": {"Equilibria", "Branch", "SpecialPoints"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_entry_of_the_reference_has_an_example(part):
+    module = getattr(sigjax, part)
+    without = {n for n in exported(part) if ">>>" not in (inspect.getdoc(getattr(module, n)) or "")}
+    assert without == RETURNED.get(part, set())
+
+
 def test_every_name_of_sigjax_itself_is_documented():
     functions = {n for n in vars(sigjax) if callable(getattr(sigjax, n)) and not n.startswith("_")}
     on_pages = {name for part in ("functional", "stabilize", "cite") for name in documented(part)}
@@ -69,3 +98,33 @@ def test_every_page_is_in_a_table_of_contents():
     pages = {str(p.relative_to(DOCS).with_suffix("")) for p in DOCS.glob("**/*.md")} - {"index"}
     pages = {page for page in pages if not page.startswith("_build")}
     assert pages == set(re.findall(r"^(?:api/)?\w+$", text, re.MULTILINE))
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """The extension of Sphinx that keeps pages free of the network."""
+    pytest.importorskip("sphinx", reason="make docs installs sphinx")
+    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
+    yield importlib.import_module("offline")
+    sys.modules.pop("offline")
+
+
+def test_a_formula_becomes_mathml_or_an_error(offline):
+    fraction = offline.mathml(r"\frac12 x", display=False)
+    assert "<mfrac><mn>1</mn><mn>2</mn></mfrac>" in fraction
+    assert offline.mathml(r"a \\ b", display=True).count("<mtr>") == 2
+    for formula in (r"\sigmoid(x)", r"\frac{1}", "a^", r"\left( x", r"\begin{cases} a"):
+        with pytest.raises(offline.CannotRender, match=re.escape(repr(formula))):
+            offline.mathml(formula, display=False)
+
+
+def test_what_a_page_loads_from_elsewhere_is_found(offline, tmp_path):
+    (tmp_path / "page.html").write_text(
+        '<a href="https://arxiv.org"></a><script src="https://cdn.example/x.js"></script>'
+        '<link rel="stylesheet" href="_static/own.css"><img src="plot.png">'
+    )
+    (tmp_path / "own.css").write_text("@font-face {src: url(//fonts.example/a.woff2)}")
+    assert list(offline.loaded_from_elsewhere(tmp_path)) == [
+        "page.html loads https://cdn.example/x.js",
+        "own.css loads //fonts.example/a.woff2",
+    ]

@@ -36,7 +36,18 @@ class MinGRUGates(NamedTuple):
 def positive_candidate(x: Array) -> Array:
     r"""$x + \frac12$ for $x \ge 0$, $\sigma(x)$ otherwise: positive and continuous.
 
-    Source: Feng et al. 2024, appendix B.
+    Args:
+      x: real floating, any shape.
+
+    Returns:
+      Array of the shape and dtype of `x`.
+
+    Example:
+      >>> print(positive_candidate(jnp.array([-1.0, 0.0, 1.0])).round(4))
+      [0.2689 0.5    1.5   ]
+
+    References:
+      Feng et al. 2024 (arXiv:2410.01201), appendix B.
     """
     return jnp.where(x >= 0, x + 0.5, SIGMOID(x))
 

@@ -148,7 +148,20 @@ record.defvjp(
 
 
 def read(probe: ArrayLike) -> Statistics:
-    """What the gradient with respect to a probe, `[..., PROBE_SIZE]`, says."""
+    """What the gradient with respect to a probe says.
+
+    Args:
+      probe: `[..., PROBE_SIZE]`, the gradient by a probe that was given to `tap`.
+
+    Returns:
+      `Statistics` of arrays `[...]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> gradient = jax.grad(lambda probe: jnp.sum(tap(jnp.ones(9), probe)))(jnp.zeros(PROBE_SIZE))
+      >>> print(f"{10 ** read(gradient).log10_gradient:.0f}")  # the norm of nine ones
+      3
+    """
     values = np.asarray(probe)
     gradient, signal, counts = np.split(values, [ACCUMULATORS, 2 * ACCUMULATORS], axis=-1)
     elements, nonzero, subnormal = np.moveaxis(counts.astype(np.float64), -1, 0)
