@@ -105,7 +105,18 @@ def test_a_program_for_any_number_of_examples(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["pairwise", "calibration error", "reliability", "critical line", "bound", "MinGRU", "RGLRU"]
+    "name",
+    [
+        "pairwise",
+        "router",
+        "dispatch",
+        "calibration error",
+        "reliability",
+        "critical line",
+        "bound",
+        "MinGRU",
+        "RGLRU",
+    ],
 )
 def test_its_results_are_those_of_a_call(name):
     (examples,) = export.symbolic_shape("examples")

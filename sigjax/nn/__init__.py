@@ -17,8 +17,6 @@ from ._recurrent_block import RecurrentBlock as RecurrentBlock
 from ._rg_lru import RGLRU as RGLRU
 from ._rg_lru import RGLRUGates as RGLRUGates
 from ._rnn import RNN as RNN
-from ._sigmoid_attention import SigmoidAttention as SigmoidAttention
-from ._sigmoid_attention import dot_product_sigmoid_attention as dot_product_sigmoid_attention
 from ._router import Routing as Routing
 from ._router import SigmoidRouter as SigmoidRouter
 from ._router_dispatch import Dispatch as Dispatch
@@ -26,6 +24,8 @@ from ._router_dispatch import dispatch as dispatch
 from ._router_load import RouterBias as RouterBias
 from ._router_load import RouterLoad as RouterLoad
 from ._router_load import update_router_bias as update_router_bias
+from ._sigmoid_attention import SigmoidAttention as SigmoidAttention
+from ._sigmoid_attention import dot_product_sigmoid_attention as dot_product_sigmoid_attention
 from ._squeeze_excite import SqueezeExcite as SqueezeExcite
 from ._switch import Highway as Highway
 from ._switch import SoftSwitch as SoftSwitch

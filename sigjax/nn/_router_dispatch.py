@@ -44,7 +44,7 @@ class Dispatch(NamedTuple):
         """
         rows, weights = jnp.asarray(rows), jnp.asarray(weights)
         wide = computed_in(rows.dtype)
-        has_expert = self.places < jnp.sum(self.group_sizes)
+        has_expert = self.places < jnp.sum(self.group_sizes, dtype=jnp.int32)
         of_choices = jnp.where(has_expert[..., None], _rows(rows, self.places), 0).astype(wide)
         return jnp.sum(of_choices * weights[..., None].astype(wide), axis=-2).astype(rows.dtype)
 
@@ -77,7 +77,7 @@ def dispatch(experts: ArrayLike, num_experts: int) -> Dispatch:
       >>> print(plan.combine(made, jnp.full((3, 2), 0.5)).ravel())
       [ 50.5  11.  150. ]
     """
-    experts = jnp.asarray(experts)
+    experts = jnp.asarray(experts).astype(jnp.int32)
     choices = experts.reshape(-1)
     size = math.prod(experts.shape)
     is_here = (choices >= 0) & (choices < num_experts)
@@ -85,7 +85,7 @@ def dispatch(experts: ArrayLike, num_experts: int) -> Dispatch:
     # In `shard_map` the numbers vary over devices as the choices do. JAX's sort, and its argsort,
     # give each result the type of its own operand: of plain numbers the order would pass for the
     # same on every device, and the gradient of the tokens would be one device's.
-    rows = jnp.arange(size, dtype=jnp.int32) + jnp.zeros_like(choices, jnp.int32)
+    rows = jnp.arange(size, dtype=jnp.int32) + jnp.zeros_like(choices)
     _, order = lax.sort((choices, rows), num_keys=1, is_stable=True)
     places = (
         jnp.zeros_like(order).at[order].set(rows, unique_indices=True, mode="promise_in_bounds")

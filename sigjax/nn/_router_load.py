@@ -72,7 +72,8 @@ def update_router_bias(bias: ArrayLike, counts: ArrayLike, *, rate: float = 0.00
             "sigjax.nn.update_router_bias: argument 'counts' must be integers, got dtype "
             f"{counts.dtype.name}"
         )
-    whole, rest = jnp.divmod(jnp.sum(counts, axis=-1, keepdims=True), counts.shape[-1])
+    total = jnp.sum(counts, axis=-1, keepdims=True, dtype=counts.dtype)
+    whole, rest = jnp.divmod(total, counts.shape[-1])
     # The mean is whole + rest / num_experts: above a count of `whole` if there is a rest.
     direction = jnp.sign(whole - counts) + ((counts == whole) & (rest > 0)).astype(counts.dtype)
     return bias + direction.astype(bias.dtype) * jnp.asarray(rate, bias.dtype)
