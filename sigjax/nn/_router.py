@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple, Unpack
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
@@ -16,7 +15,7 @@ from ._cell import require_features
 from ._options import LinearOptions
 from ._products import under
 from ._router_choice import have_place, largest
-from ._router_load import RouterBias, RouterLoad, update_router_bias
+from ._router_load import RouterBias, RouterLoad, counts_of, update_router_bias
 from ._router_weights import shares
 
 
@@ -180,31 +179,24 @@ class SigmoidRouter(nnx.Module):
             num_groups=self.num_groups,
             groups_per_token=self.groups_per_token,
         )
-        is_chosen = jax.nn.one_hot(experts, self.num_experts, dtype=jnp.bool_)  # [..., k, expert]
-        # A choice and a sum rather than an index, whose reverse pass would scatter.
-        chosen = jnp.sum(jnp.where(is_chosen, logits[..., None, :], 0), axis=-1)
+        chosen = jnp.take_along_axis(logits, experts, axis=-1, mode="promise_in_bounds")
         weights = shares(LOG_SIGMOID(chosen)) if self.normalize else SIGMOID(chosen)
         weights = self.route_scale * weights
-        routing = self._without_some(weights, experts, is_chosen, where)
+        routing = self._without_some(weights, experts, where)
         return (routing, gates) if return_gates else routing
 
-    def _without_some(
-        self, weights: Array, experts: Array, is_chosen: Array, where: ArrayLike | None
-    ) -> Routing:
+    def _without_some(self, weights: Array, experts: Array, where: ArrayLike | None) -> Routing:
         """The routing less padding and less what exceeds the capacity."""
         nobody = self.num_experts
         if where is not None:
             is_token = _mask(where, weights.shape[:-1])
             experts = jnp.where(is_token[..., None], experts, nobody)
-            is_chosen = is_chosen & is_token[..., None, None]
-        every_token = tuple(range(is_chosen.ndim - 1))
-        chosen = jnp.sum(is_chosen, axis=every_token, dtype=jnp.int32)
+        chosen = counts_of(experts, self.num_experts)
         dropped = jnp.zeros_like(chosen)
         if self.capacity_factor is not None:
-            has_place = have_place(experts, nobody, self.capacity_factor)
+            has_place = have_place(experts, self.num_experts, self.capacity_factor)
             experts = jnp.where(has_place, experts, nobody)
-            missing = is_chosen & ~has_place[..., None]
-            dropped = jnp.sum(missing, axis=every_token, dtype=jnp.int32)
+            dropped = chosen - counts_of(experts, self.num_experts)
         if where is not None or self.capacity_factor is not None:
             weights = jnp.where(experts < nobody, weights, 0)
         return Routing(weights, experts, RouterLoad(chosen, dropped))

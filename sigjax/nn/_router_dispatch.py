@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -90,8 +89,8 @@ def dispatch(experts: ArrayLike, num_experts: int) -> Dispatch:
     places = (
         jnp.zeros_like(order).at[order].set(rows, unique_indices=True, mode="promise_in_bounds")
     )
-    members = jax.nn.one_hot(choices, num_experts, dtype=jnp.bool_)
-    return Dispatch(order, jnp.sum(members, axis=0, dtype=jnp.int32), places.reshape(experts.shape))
+    sizes = jnp.zeros(num_experts + 1, jnp.int32).at[choices].add(1, mode="promise_in_bounds")
+    return Dispatch(order, sizes[:-1], places.reshape(experts.shape))
 
 
 def _rows(array: Array, index: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -38,6 +39,12 @@ class RouterLoad(NamedTuple):
         """The share of choices that were dropped, float32."""
         total = jnp.maximum(jnp.sum(self.counts, axis=-1), 1).astype(jnp.float32)
         return jnp.sum(self.dropped, axis=-1).astype(jnp.float32) / total
+
+
+def counts_of(experts: Array, num_experts: int) -> Array:
+    """How many tokens have each expert among theirs, `[..., k]`, int32; `num_experts` is none."""
+    has = jnp.any(jax.nn.one_hot(experts, num_experts, dtype=jnp.bool_), axis=-2)
+    return jnp.sum(has, axis=tuple(range(has.ndim - 1)), dtype=jnp.int32)
 
 
 def update_router_bias(bias: ArrayLike, counts: ArrayLike, *, rate: float = 0.001) -> Array:
