@@ -8,5 +8,6 @@ EXPERIMENTS = (
     "platt_scaling",
     "platt_speed",
     "pairwise_memory",
+    "preferences",
     "logic_gates",
 )
