@@ -18,6 +18,14 @@ LOGITS = np.random.default_rng(0).normal(size=(3, 5, EXPERTS)).astype(np.float32
 BIAS = np.random.default_rng(1).normal(size=EXPERTS).astype(np.float32) / 4
 
 
+@pytest.fixture(autouse=True, scope="module")
+def hardly_optimized():
+    """Small programs: to optimise them takes longer than to run them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def router_of_logits(num_experts=EXPERTS, bias=0.0, **options):
     """A router whose inputs are its logits."""
     router = snn.SigmoidRouter(num_experts, num_experts, rngs=nnx.Rngs(0), **options)
@@ -55,7 +63,12 @@ def weights_by_definition(logits, chosen):
 
 
 @pytest.mark.parametrize(
-    "groups", [{}, {"num_groups": 4, "groups_per_token": 2}, {"num_groups": 8}]
+    "groups",
+    [
+        {},
+        {"num_groups": 4, "groups_per_token": 2},
+        pytest.param({"num_groups": 8, "groups_per_token": 5}, marks=pytest.mark.proof),
+    ],
 )
 def test_choice_and_weights_are_those_of_the_definition(groups):
     router = router_of_logits(bias=BIAS, experts_per_token=3, route_scale=2.5, **groups)
@@ -336,7 +349,7 @@ def test_dispatch_sorts_by_expert_and_leaves_strangers_behind():
     np.testing.assert_allclose(found, tokens * of_ours, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("capacity_factor", [None, 1.0])
+@pytest.mark.parametrize("capacity_factor", [pytest.param(None, marks=pytest.mark.proof), 1.0])
 def test_a_mixture_has_the_values_and_gradients_of_all_experts_masked(capacity_factor):
     router = a_router(capacity_factor=capacity_factor)
     graph, state = nnx.split(router)
@@ -394,7 +407,7 @@ def test_under_vmap_each_part_is_a_call_of_its_own():
             np.testing.assert_allclose(found[i], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 4), (2, 2)])
+@pytest.mark.parametrize("shape", [pytest.param((1, 4), marks=pytest.mark.proof), (2, 2)])
 def test_experts_over_an_axis_of_a_mesh(shape):
     """Tokens over one axis, experts over the other; loads and outputs are the whole layer's."""
     router = a_router()
