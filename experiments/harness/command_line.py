@@ -1,4 +1,4 @@
-"""python -m experiments: list, run, figures, report."""
+"""python -m experiments: list, run, figures, report, compare."""
 
 import dataclasses
 import difflib
@@ -13,8 +13,9 @@ from typing import Any, Literal
 import jax
 import tyro
 
-from . import devices, experiment
+from . import devices, experiment, storage
 from .claims import Claim
+from .compare import compare, lines, write_comparison
 from .figures import default_jobs, outcomes
 from .flags import parsed
 from .processes import Processes
@@ -70,13 +71,26 @@ class ReportOptions:
     """Folder that holds the results."""
 
 
+@dataclasses.dataclass(frozen=True)
+class CompareOptions:
+    """Options of `compare`, which exits with status 1 if something changed beyond tolerance."""
+
+    first: tyro.conf.Positional[Path]
+    """Folder of results, or of one run."""
+    second: tyro.conf.Positional[Path]
+    """Another one."""
+    html: Path | None = None
+    """File to write a page to, with the figures side by side."""
+
+
 def main(argv: Sequence[str], package: str = "experiments") -> int:
     """Carries out one command.
 
     Returns:
-      The exit status: 0; 1 if a claim failed; 2 if the request could not be carried out; 130
-      if it was interrupted. If one of several processes that compute as one dies, the others
-      end with 3, or are ended by JAX, within `processes.SECONDS_TO_DEATH` and ten seconds more.
+      The exit status: 0; 1 if a claim failed, or `compare` found a change; 2 if the request could
+      not be carried out; 130 if it was interrupted. If one of several processes that compute as
+      one dies, the others end with 3, or are ended by JAX, within `processes.SECONDS_TO_DEATH` and
+      ten seconds more.
     """
     _keep_compiled_programs()
     try:
@@ -107,6 +121,7 @@ _USAGE = """usage: python -m experiments COMMAND
   merge NAME [flags]    finish a run whose points were measured with --shard
   figures [flags]       run all, then report
   report [--results D]  write index.html over the results that are there
+  compare A B           two folders of results, or of a run: what changed beyond tolerance
 """
 
 
@@ -115,7 +130,14 @@ def _dispatch(argv: list[str], package: str) -> int:
         print(_USAGE, end="")
         return 0 if argv else 2
     command, *rest = argv
-    commands = {"list": _list, "run": _run, "merge": _merge, "figures": _figures, "report": _report}
+    commands = {
+        "list": _list,
+        "run": _run,
+        "merge": _merge,
+        "figures": _figures,
+        "report": _report,
+        "compare": _compare,
+    }
     if command not in commands:
         near = difflib.get_close_matches(command, commands, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -235,7 +257,7 @@ def _figures(argv: list[str], package: str) -> int:
             print(outcome.trace, file=sys.stderr)
             broken.append(outcome.name)
     if jax.process_index() == 0:
-        print(f"report: {write_report(common.results)}")
+        print(f"report: {write_report(common.results, package)}")
         print(f"claims: {format_counts(claim.verdict for claim in claims)}")
     if broken:
         raise Refusal(f"these experiments broke off: {', '.join(broken)}")
@@ -253,9 +275,19 @@ def _one_of_the_figures(name: str, *, package: str, common: Common) -> list[Clai
 
 
 def _report(argv: list[str], package: str) -> int:
-    del package
     options = parsed(ReportOptions, argv, prog="python -m experiments report")
     if not options.results.is_dir():
         raise Refusal(f"there is no folder {options.results}; run an experiment first")
-    print(f"report: {write_report(options.results)}")
+    print(f"report: {write_report(options.results, package)}")
     return 0
+
+
+def _compare(argv: list[str], package: str) -> int:
+    del package
+    options = parsed(CompareOptions, argv, prog="python -m experiments compare")
+    comparisons = compare(options.first, options.second)
+    print("\n".join(lines(comparisons)))
+    if options.html is not None:
+        storage.make_folder(options.html.parent)
+        print(f"page: {write_comparison(options.html, comparisons)}")
+    return 0 if comparisons.is_unchanged else 1

@@ -1,138 +1,166 @@
 """Every figure with its claims beside it, as one page that needs nothing but its folder."""
 
-import html
-import json
+import dataclasses
+import importlib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import storage
+from . import experiment
+from .claims import Claim, Verdict
+from .inline_svg import inline_svg
+from .pages import expected, number, write_page
+from .stored import StoredRun, newest
+from .table import format_counts
 
-Rows = list[dict[str, Any]]
-
-_STYLE = """
-:root { color-scheme: light dark; --edge: #8884; --good: #1a7f37; --bad: #cf222e; }
-@media (prefers-color-scheme: dark) { :root { --good: #4ac26b; --bad: #ff7b72; } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
-section { border-top: 1px solid var(--edge); padding: 1rem 0; }
-img { background: white; height: auto; max-width: 100%; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .875rem; width: 100%; }
-th, td { border-bottom: 1px solid var(--edge); padding: .25rem .5rem; text-align: left; }
-td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
-nav ul { columns: 18rem; list-style: none; padding: 0; }
-.holds { color: var(--good); font-weight: 600; }
-.fails { color: var(--bad); font-weight: 700; }
-"""
-
-
-def write_report(results: Path) -> Path:
-    """Writes `index.html` over the newest run of each experiment and preset; returns its path."""
-    runs = [(folder, record, _claims(folder)) for folder, record in _newest(results)]
-    sections = [_section(results, folder, record, rows) for folder, record, rows in runs]
-    body = "\n".join([_contents(runs), *sections]) if runs else "<p>No finished run was found.</p>"
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>sigjax: results</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>sigjax: results</h1>\n{body}\n</body>\n</html>\n"
-    )
-    path = results / "index.html"
-    storage.write_bytes(path, page.encode())
-    return path
+# What a run leaves for whoever wants to go on with it, as the page names it.
+_FILES = {
+    "data (netCDF)": "data.nc",
+    "claims": "claims.json",
+    "table": "table.md",
+    "figure as PDF": "figure.pdf",
+    "as SVG": "figure.svg",
+    "as PNG": "figure.png",
+    "provenance": "provenance.json",
+}
+_OTHERS = "others"  # the theme of what is no experiment of the package any more
 
 
-def _newest(results: Path) -> list[tuple[Path, dict[str, Any]]]:
-    newest: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
-    for path in sorted(results.glob("*/*/provenance.json")):
-        try:
-            record = json.loads(path.read_text("utf-8"))
-            key, time = (record["experiment"], record["preset"]), record["utc"]
-        except (ValueError, KeyError, TypeError):
-            continue  # the runner refuses such a folder and says why
-        if key not in newest or newest[key][1]["utc"] <= time:
-            newest[key] = path.parent, record
-    return [newest[key] for key in sorted(newest)]
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A claim, and where the page has it."""
+
+    experiment: str
+    anchor: str
+    claim: Claim
 
 
-def _claims(folder: Path) -> Rows | None:
-    try:
-        return json.loads((folder / "claims.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A run as the page shows it.
+
+    Attributes:
+      anchor: the id of its part of the page.
+      record: its provenance.
+      claims: None if they are damaged.
+      count: how many claims have which verdict.
+      finding: what the figure shows, in words.
+      svg: the figure as an element, unless it is too large.
+      picture: the figure as PNG: its path from the page.
+      files: what they are and their paths.
+    """
+
+    anchor: str
+    record: dict[str, Any]
+    claims: tuple[Found, ...] | None
+    count: Counter[Verdict]
+    finding: str
+    svg: str | None
+    picture: str | None
+    files: list[tuple[str, str]]
 
 
-def _anchor(record: dict[str, Any]) -> str:
-    return html.escape(f"{record['experiment']}-{record['preset']}", quote=True)
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An experiment and its runs, of which the most thorough comes first and counts."""
+
+    name: str
+    theme: str
+    runs: list[Shown]
+
+    @property
+    def run(self) -> Shown:
+        """The run that counts."""
+        return self.runs[0]
 
 
-def _contents(runs: list[tuple[Path, dict[str, Any], Rows | None]]) -> str:
-    """Where to find what, and how many claims hold of each and of all."""
-    verdicts = [row["verdict"] for _, _, rows in runs for row in rows or []]
-    items = []
-    for _, record, rows in runs:
-        found = [row["verdict"] for row in rows or []]
-        failing = found.count("fails")
-        if failing:
-            mark = f'<span class="fails">{failing} fail</span>'
-        else:
-            mark = f"{found.count('holds')} hold" if "holds" in found else "for information"
-        title = f'<a href="#{_anchor(record)}">{html.escape(record["experiment"])}</a>'
-        items.append(f"<li>{title} <small>{mark}</small></li>")
-    return (
-        f"<p>{verdicts.count('holds')} claims hold, {verdicts.count('fails')} fail, "
-        f"{verdicts.count(None)} are reported for information.</p>\n"
-        f"<nav><ul>\n{chr(10).join(items)}\n</ul></nav>"
-    )
+@dataclasses.dataclass(frozen=True)
+class Theme:
+    """A theme's experiments that were run, with its title and what it is about."""
+
+    name: str
+    title: str
+    about: str
+    experiments: list[Entry]
 
 
-def _section(results: Path, folder: Path, record: dict[str, Any], rows: Rows | None) -> str:
-    where = html.escape(folder.relative_to(results).as_posix(), quote=True)
-    title = f"{record['experiment']} ({record['preset']}, seed {record['seed']})"
-    versions = record["versions"]
-    has_table = (folder / "table.md").exists()
-    table = f'<a href="{where}/table.md">table</a>, ' if has_table else ""
-    origin = (
-        f"{record['device_kind']} ({record['backend']}), jax {versions['jax']}, "
-        f"{record['seconds']} s, {record['utc']}, commit {record['commit']}"
-        f"{' with changes' if record['dirty'] else ''}"
-    )
-    return (
-        f'<section id="{_anchor(record)}">\n<h2>{html.escape(title)}</h2>\n'
-        f"<p>{html.escape(record.get('summary', ''))}</p>\n"
-        f'<a href="{where}/figure.pdf"><img src="{where}/figure.png" '
-        f'alt="Figure of {html.escape(title, quote=True)}"></a>\n'
-        f"{_table(rows)}\n<p><small>{html.escape(origin)}. "
-        f"{table}"
-        f'<a href="{where}/data.nc">data</a>, <a href="{where}/claims.json">claims</a>, '
-        f'<a href="{where}/provenance.json">provenance</a></small></p>\n</section>'
-    )
+def write_report(results: Path, package: str = "experiments") -> Path:
+    """Writes `index.html` over the newest run of each experiment and preset; returns its path.
 
-
-def _table(rows: Rows | None) -> str:
-    if rows is None:
-        return "<p>claims.json is damaged or missing; run the experiment to have it made again.</p>"
-    if not rows:
-        return "<p>No claims.</p>"
-    lines = [_row(row) for row in rows]
-    head = (
-        "<tr><th>verdict</th><th>claim</th><th>measured</th><th>expected</th><th>source</th></tr>"
-    )
-    return f'<div class="wide"><table>\n{head}\n' + "\n".join(lines) + "\n</table></div>"
-
-
-def _row(row: dict[str, Any]) -> str:
-    verdict = row["verdict"] or "reported"
-    expected = f"{row['relation']} {_number(row['expected'])}"
-    if row["tolerance"]:
-        share = " of it" if row["relative"] else ""
-        expected += f" ± {_number(row['tolerance'])}{share}"
-    return (
-        f'<tr><td class="{verdict}">{verdict}</td><td>{html.escape(row["name"])}</td>'
-        f'<td class="number">{_number(row["measured"])}</td>'
-        f'<td class="number">{html.escape(expected)}</td>'
-        f"<td>{html.escape(row['source'])}</td></tr>"
+    Args:
+      results: the folder of results; the page goes there.
+      package: what the experiments are of; its themes give the page its order.
+    """
+    stored = newest(results)
+    known = experiment.names(package)
+    themes = [
+        _theme(results, package, theme, [name for name in members if name in stored], stored)
+        for theme, members in _all_themes(package, stored).items()
+    ]
+    themes = [theme for theme in themes if theme.experiments]
+    entries = [entry for theme in themes for entry in theme.experiments]
+    claims = [found for entry in entries for found in entry.run.claims or ()]
+    return write_page(
+        results / "index.html",
+        "index.html",
+        themes=themes,
+        experiments=entries,
+        total=Counter(found.claim.verdict for found in claims),
+        failing=[found for found in claims if found.claim.verdict == "fails"],
+        below=[found for found in claims if found.claim.verdict == "below its aim"],
+        missing=[name for name in known if name not in stored],
     )
 
 
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) else html.escape(str(value))
+def _all_themes(package: str, stored: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    known = experiment.names(package)
+    others = tuple(name for name in stored if name not in known)
+    return experiment.themes(package) | {_OTHERS: others}
+
+
+def _theme(
+    results: Path, package: str, theme: str, names: list[str], stored: dict[str, list[StoredRun]]
+) -> Theme:
+    about = "Other experiments"
+    if theme != _OTHERS:
+        about = (importlib.import_module(f"{package}.{theme}").__doc__ or theme).strip()
+    title, _, rest = about.partition(":")
+    entries = [Entry(name, theme, [_shown(results, run) for run in stored[name]]) for name in names]
+    about = rest.strip()
+    return Theme(theme, title.rstrip("."), about[:1].upper() + about[1:], entries)
+
+
+def _shown(results: Path, run: StoredRun) -> Shown:
+    anchor = f"{run.name}-{run.preset}"
+    claims = tuple(
+        Found(run.name, f"{anchor}-claim-{index}", claim)
+        for index, claim in enumerate(run.claims or (), start=1)
+    )
+    finding = describe(run)
+    files = [(title, run.file(name)) for title, name in _FILES.items()]
+    picture = run.file("figure.png")
+    return Shown(
+        anchor=anchor,
+        record=run.record,
+        claims=None if run.claims is None else claims,
+        count=Counter(claim.verdict for claim in run.claims or ()),
+        finding=finding,
+        svg=inline_svg(run.file("figure.svg"), anchor, finding),
+        picture=picture.relative_to(results).as_posix() if picture else None,
+        files=[(title, path.relative_to(results).as_posix()) for title, path in files if path],
+    )
+
+
+def describe(run: StoredRun) -> str:
+    """What a run's figure shows, for somebody who does not see it: its summary and what came out.
+
+    The first claim that fails is told, or else the first of all.
+    """
+    summary = str(run.record["summary"])
+    if not run.claims:
+        return summary
+    told = next((claim for claim in run.claims if claim.verdict == "fails"), run.claims[0])
+    beside = f" ({expected(told)})" if expected(told) else ""
+    counts = format_counts(claim.verdict for claim in run.claims)
+    return f"{summary} {told.name}: {number(told.measured)}{beside}. Of its claims {counts}."

@@ -35,8 +35,15 @@ _FILES = {
     "table.md",
     "figure.png",
     "figure.pdf",
+    "figure.svg",
     "provenance.json",
     ".lock",
+}
+# The kinds of file that a figure is saved as; without a date, the same figure is the same file.
+_FIGURES: dict[str, Any] = {
+    "png": {"dpi": 150},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}},
 }
 
 
@@ -239,9 +246,9 @@ def _show(request: Run, dataset: xr.Dataset, claims: list[Claim]) -> None:
 def _draw(request: Run, dataset: xr.Dataset) -> None:
     with plt.rc_context(style()):
         figure = request.experiment.plot(dataset)
-        figure.draw_without_rendering()  # lays it out once for both files
+        figure.draw_without_rendering()  # lays it out once for all files
         figure.set_layout_engine("none")
-        for kind, options in (("png", {"dpi": 150}), ("pdf", {"metadata": {"CreationDate": None}})):
+        for kind, options in _FIGURES.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, **options)
             storage.write_bytes(request.folder / f"figure.{kind}", buffer.getvalue())

@@ -21,5 +21,6 @@ def style() -> Any:
         "legend.frameon": False,
         "legend.fontsize": 8,
         "lines.linewidth": 1.5,
+        "svg.fonttype": "none",  # text stays text, which can be searched
         "svg.hashsalt": "sigjax",
     }
