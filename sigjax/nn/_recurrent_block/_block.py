@@ -92,6 +92,8 @@ class RecurrentBlock(Cell):
             "rngs": rngs,
         }
         self._configure(features, features, carry_init=None, keep_rngs=False, **shared)
+        self.lru_features = inside
+        self.conv_width = conv_width
         self.activation_fn = activation_fn
         self.linear_y = nnx.Linear(features, inside, rngs=rngs, **options)
         self.linear_x = nnx.Linear(features, inside, rngs=rngs, **options)
@@ -166,11 +168,10 @@ class RecurrentBlock(Cell):
         carry_init: Initializer | None = None,
     ) -> State:
         """A first state of the recurrence, as `GRUCell` has it, and an empty window."""
-        width, features = self.conv_1d.kernel.shape
         batch = input_shape[:-1]
-        state = self.rg_lru.initialize_carry((*batch, features), rngs, carry_init)
+        state = self.rg_lru.initialize_carry((*batch, self.lru_features), rngs, carry_init)
         dtype = computed_in(jnp.dtype(self.param_dtype if self.dtype is None else self.dtype))
-        return state, jnp.zeros((*batch, width - 1, features), dtype)
+        return state, jnp.zeros((*batch, self.conv_width - 1, self.lru_features), dtype)
 
     def _branches(self, inputs: ArrayLike) -> tuple[Array, Array]:
         """The gating branch, and the inputs of the convolution."""

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.nn.initializers import Initializer
 
 from ...functional._precision import computed_in
+from .._products import under
 from .._recurrence import aligned
 
 
@@ -45,25 +47,31 @@ class TemporalConv(nnx.Module):
           The windows after each step, `[time, ..., width - 1, features]`, and the outputs
           `[time, ..., features]`, summed in float32 at least, in the dtype of `x`.
         """
-        wide = computed_in(x.dtype)
-        kernel = self.kernel[...].astype(wide)
-        width, steps = kernel.shape[0], x.shape[0]
-        # On a mesh the window is divided as the inputs are.
-        window = window.astype(x.dtype) + jnp.zeros_like(x[0])[..., None, :]
-        line = jnp.concatenate([jnp.moveaxis(window, -2, 0), x])
-        # By how many steps back.
-        seen = [line[width - 1 - back :][:steps] for back in range(width)]
-        if starts is not None:
-            begun = jnp.zeros_like(starts)
-            for back in range(1, width):
-                begun |= _later(starts, back - 1)
-                seen[back] = jnp.where(aligned(begun, x), 0, seen[back])
-        terms = [
-            jnp.expand_dims(weights, tuple(range(x.ndim - 1))) * past.astype(wide)
-            for weights, past in zip(kernel[::-1], seen, strict=True)
-        ]
-        bias = jnp.expand_dims(self.bias[...].astype(wide), tuple(range(x.ndim - 1)))
-        return jnp.stack(seen[-2::-1], axis=-2), sum(terms, bias).astype(x.dtype)
+        return _convolved(self.kernel[...], self.bias[...], window, x, starts)
+
+
+@jax.jit  # compiled once, outside of `jit` too
+def _convolved(
+    kernel: Array, bias: Array, window: Array, x: Array, starts: Array | None
+) -> tuple[Array, Array]:
+    wide = computed_in(x.dtype)
+    width, steps = kernel.shape[0], x.shape[0]
+    # On a mesh the window is divided as the inputs are.
+    window = window.astype(x.dtype) + jnp.zeros_like(x[0])[..., None, :]
+    line = jnp.concatenate([jnp.moveaxis(window, -2, 0), x])
+    # By how many steps back.
+    seen = [line[width - 1 - back :][:steps] for back in range(width)]
+    if starts is not None:
+        begun = jnp.zeros_like(starts)
+        for back in range(1, width):
+            begun |= _later(starts, back - 1)
+            seen[back] = jnp.where(aligned(begun, x), 0, seen[back])
+    terms = [
+        under(weights, x) * past.astype(wide)
+        for weights, past in zip(kernel[::-1].astype(wide), seen, strict=True)
+    ]
+    outputs = sum(terms, under(bias.astype(wide), x))
+    return jnp.stack(seen[-2::-1], axis=-2), outputs.astype(x.dtype)
 
 
 def _later(starts: Array, steps: int) -> Array:

@@ -12,7 +12,7 @@ from jax import Array
 from ...functional._complement import sigmoid_and_complement
 from ...functional._softplus import SOFTPLUS
 
-# log a = -8 r softplus(Lambda): c in De et al. 2024, equation 4.
+# log a = -8 r softplus(Lambda): De et al. 2024, section 2.4.
 _SCALE = 8.0
 
 _Pair = tuple[Array, Array]

@@ -8,9 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-# Steps of the loop that are compiled as one: the loop's own work is a quarter of a step's.
-_UNROLL = 4
-
 
 def combine(forgotten: Array, second: Array, first: Array) -> Array:
     """`second + (1 - forgotten) * first`; exactly `second` where all is forgotten."""
@@ -21,9 +18,9 @@ def combine(forgotten: Array, second: Array, first: Array) -> Array:
 def linear_recurrence(forgotten: Array, inflow: Array, first: Array) -> Array:
     r"""$h_t = h_{t-1} - e_t h_{t-1} + b_t$ for all $t$.
 
-    A CPU takes the steps one after the other, since it has few cores and each step writes each
-    state once. Elsewhere they are a parallel scan, `log2(time)` passes over all of them, whose
-    every pass is large enough for thousands of threads.
+    A CPU takes the steps one after the other: it has few cores, each state is written once, and
+    a parallel scan takes it two to three times as long. Elsewhere they are a parallel scan of
+    `log2(time)` passes, each of which is large enough for thousands of threads.
 
     The tangent is such a recurrence itself, with the same $e$. JAX transposes it, which gives
     the recurrence of the gradient, backwards in time.
@@ -62,7 +59,7 @@ def sequential(forgotten: Array, inflow: Array, first: Array) -> Array:
         state = combine(*given, state)
         return state, state
 
-    return lax.scan(step, first, (forgotten, inflow), unroll=_UNROLL)[1]
+    return lax.scan(step, first, (forgotten, inflow))[1]
 
 
 def parallel(forgotten: Array, inflow: Array, first: Array) -> Array:

@@ -17,6 +17,7 @@ from ...functional._precision import computed_in
 from .._cell import Cell, Steps, require_features
 from .._defaults import ZEROS
 from .._mesh import settled
+from .._products import under
 from .._recurrence import Resets
 from ._blocks import BlockLinear
 from ._forgetting import log_scale
@@ -24,7 +25,7 @@ from ._ring import ring
 from ._sequence import Given, Logits, Options, Weights, logits_of, one_step, run
 
 _LECUN_NORMAL_OF_A_BLOCK = lecun_normal(batch_axis=(0,))
-# Radii of De et al. 2024, section 2.4.
+# The radii of RecurrentGemma's code, google-deepmind/recurrentgemma.
 _RING = ring(0.9, 0.999)
 
 
@@ -241,4 +242,5 @@ class RGLRU(Cell):
         x = given.x.astype(weights.log_scale.dtype)
         logits: Logits = given.logits or logits_of(options, weights, x)
         recurrence, entry = (sigmoid_and_complement(z)[0] for z in logits)
-        return RGLRUGates(recurrence, entry, -jnp.exp(weights.log_scale) * recurrence)
+        scale = under(jnp.exp(weights.log_scale), recurrence)
+        return RGLRUGates(recurrence, entry, -scale * recurrence)
