@@ -1,5 +1,6 @@
 """Sphinx: notebooks are executed when the pages are built, docstrings are read as they stand."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ html_math_renderer = "mathml"  # of offline.py
 html_title = f"sigjax {release}"
 
 myst_enable_extensions = ["dollarmath"]
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # notebooks inherit it; see meshes.md
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300  # seconds a cell; the slowest takes some ten

@@ -1,5 +1,6 @@
 """The notebooks of the documentation run; reference and README name what there is."""
 
+import functools
 import importlib
 import inspect
 import re
@@ -24,6 +25,7 @@ NOTEBOOKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_runs_from_top_to_bottom(path):
     matplotlib.use("Agg")
@@ -85,6 +87,14 @@ def test_every_entry_of_the_reference_has_an_example(part):
     module = getattr(sigjax, part)
     without = {n for n in exported(part) if ">>>" not in (inspect.getdoc(getattr(module, n)) or "")}
     assert without == RETURNED.get(part, set())
+
+
+def test_the_chooser_names_what_there_is():
+    rows = [line.split("|") for line in (DOCS / "choose.md").read_text("utf-8").splitlines()]
+    names = [name for row in rows[3:] if len(row) > 3 for name in re.findall(r"`([\w.]+)`", row[2])]
+    assert len(names) > 50
+    for name in names:
+        assert callable(functools.reduce(getattr, name.split("."), sigjax))
 
 
 def test_every_name_of_sigjax_itself_is_documented():
