@@ -102,7 +102,7 @@ def test_gates_look_at_what_they_are_given():
 @pytest.mark.parametrize("function", ["Flax's", "ours"])
 def test_decoding_gives_what_the_whole_pass_gives(function):
     layer = snn.GatedAttention(
-        4, 8, num_kv_heads=2, normalize_qk=True, elementwise=True, gate_kernel_init=NORMAL,
+        4, 8, 32, num_kv_heads=2, normalize_qk=True, elementwise=True, gate_kernel_init=NORMAL,
         attention_fn=FUNCTIONS[function], rngs=nnx.Rngs(0),
     )  # fmt: skip
     whole = layer(INPUTS, is_causal=True)

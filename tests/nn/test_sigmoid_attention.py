@@ -98,6 +98,14 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(_blocks, "LARGEST", (4, 5))
 
 
+@pytest.fixture
+def hardly_optimized():
+    """To optimise these programs takes longer than to run them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 # Traced anew at every call, so that the blocks are those of the fixture.
 attention = snn.dot_product_sigmoid_attention.__wrapped__
 
@@ -113,7 +121,7 @@ def outputs_and_gradients(query, key, value, ct, options):
     return outputs, *pull(ct)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
 def test_values_and_gradients_are_those_of_float64():
     """Relative to the sums of absolute terms."""
     cases = CASES | TERMS
@@ -140,7 +148,7 @@ def test_values_and_gradients_are_those_of_float64():
         assert np.all(found[name][1][blind] == 0)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
 def test_arguments_mean_what_they_mean_to_jax_nn():
     """With the identity as values the outputs are the weights: the same of them are not 0."""
     query, key = QUERY[..., :1].repeat(S, -1), KEY[..., :1].repeat(S, -1)
@@ -185,7 +193,7 @@ def plain(query, key, value, bias):
     return jnp.einsum("bnts,bsnh->btnh", jnp.where(seen, jax.nn.sigmoid(logits), 0), value)
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
 def test_every_mode_and_order_under_vmap():
     def blocked(query, key, value, bias):
         return attention(query, key, value, bias, is_causal=True)
@@ -234,63 +242,56 @@ def test_no_array_of_all_pairs_is_held_by_any_derivative():
 # inputs' shardings: of queries, of keys and values, and of the outputs
 MESHES = {
     "batch and heads": (P("d", None, "m"), P("d", None, "m"), P("d", None, "m")),
-    "batch and sequence": (P("d", "m"), P("d", "m"), P("d", "m")),
-    "sequence and heads": (P(None, "d", "m"), P(None, None, "m"), P(None, "d", "m")),
-    "queries alone": (P(None, ("d", "m")), P(), P(None, ("d", "m"))),
+    "sequence and heads": (P(None, "d", "m"), P(None, "d", "m"), P(None, "d", "m")),
     "heads, over more devices than keys have": (
         P(None, None, ("d", "m")), P(), P(None, None, ("d", "m")),
     ),
-    "keys alone": (P(), P("d", None, "m"), P("d", None, "m")),
 }  # fmt: skip
+MORE_MESHES = {
+    "batch and sequence": (P("d", "m"), P("d", "m"), P("d", "m")),
+    "queries alone": (P(None, ("d", "m")), P(), P(None, ("d", "m"))),
+    "keys alone": (P(), P("d", None, "m"), P("d", None, "m")),
+}
 
 
-@pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("kind", ["explicit", "auto", "manual"])
-def test_meshes_give_the_same_numbers(kind):
-    """On explicit axes the outputs are divided as the queries are, and their gradients, too."""
-    shape = (2, 12, 4, 3)
-    q, k, v, ct = np.random.default_rng(2).normal(size=(4, *shape)).astype(np.float32)
-    k, v = k[:, :, :2], v[:, :, :2]
-    mask = np.random.default_rng(3).random((2, 1, 12, 12)) < 0.7
-    lengths = np.array([12, 5], np.int32)
-    options = {"is_causal": True, "key_value_seq_lengths": lengths}
+@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
+@pytest.mark.parametrize(
+    ("kind", "places"),
+    [
+        ("explicit", MESHES),
+        ("manual", {"batch": (P("d"),) * 3}),
+        pytest.param("explicit", MORE_MESHES, marks=pytest.mark.proof),
+        pytest.param("auto", MESHES | MORE_MESHES, marks=pytest.mark.proof),
+    ],
+)
+def test_meshes_give_the_same_numbers(kind, places):
+    """On explicit axes the outputs are divided as the queries are, and gradients as inputs are."""
+    q, ct = np.random.default_rng(2).normal(size=(2, 2, 12, 4, 3)).astype(np.float32)
+    k, v = np.random.default_rng(3).normal(size=(2, 2, 12, 2, 3)).astype(np.float32)
+    mask = np.random.default_rng(4).random((2, 1, 12, 12)) < 0.7
 
     def run(q, k, v, ct, mask):
-        def attend(q, k, v):
-            return attention(q, k, v, mask=mask, **options)
-
-        y, pull = jax.vjp(attend, q, k, v)
-        return y, *pull(ct), *jax.jvp(attend, (q, k, v), (q, k, v))
+        y, pull = jax.vjp(lambda *a: attention(*a, mask=mask, is_causal=True), q, k, v)
+        return y, *pull(ct)
 
     expected = jax.jit(run)(q, k, v, ct, mask)
     axes = AxisType.Explicit if kind == "explicit" else AxisType.Auto
     mesh = jax.make_mesh((2, 2), ("d", "m"), axis_types=(axes,) * 2)
     with jax.set_mesh(mesh):
         if kind == "manual":
-            options["key_value_seq_lengths"] = None
-            expected = jax.jit(run)(q, k, v, ct, mask)
-            by_hand = jax.shard_map(run, in_specs=P("d"), out_specs=P("d"))
-            found = [jax.jit(by_hand)(q, k, v, ct, mask)]
-        else:
-
-            @jax.jit
-            def program(every, mask):
-                return [run(*given, mask) for given in every]
-
-            every = [
-                tuple(
-                    jax.device_put(x, NamedSharding(mesh, place))
-                    for x, place in ((q, of_q), (k, of_k), (v, of_k), (ct, of_y))
-                )
-                for of_q, of_k, of_y in MESHES.values()
-            ]
-            found = program(every, mask)
-    for one in found:
-        for x, y in zip(one, expected, strict=True):
+            run = jax.shard_map(run, in_specs=P("d"), out_specs=P("d"))
+        program = jax.jit(lambda every: [run(*given, mask) for given in every])
+        found = program([
+            tuple(
+                jax.device_put(x, NamedSharding(mesh, place))
+                for x, place in ((q, of_q), (k, of_k), (v, of_k), (ct, of_y))
+            )
+            for of_q, of_k, of_y in places.values()
+        ])  # fmt: skip
+    for one, (of_q, of_k, of_y) in zip(found, places.values(), strict=True):
+        for x, y, place in zip(one, expected, (of_y, of_q, of_k, of_k), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
-    if kind == "explicit":
-        for one, (of_q, of_k, of_y) in zip(found, MESHES.values(), strict=True):
-            for x, place in zip(one, (of_y, of_q, of_k, of_k, of_y, of_y), strict=True):
+            if kind == "explicit":
                 assert x.sharding.is_equivalent_to(NamedSharding(mesh, place), 4)
 
 
@@ -397,7 +398,7 @@ def test_logit_biases_and_layer_scale():
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_decoding_gives_what_the_whole_pass_gives(is_causal):
     options = {"num_kv_heads": 2, "normalize_qk": True, "train_logit_bias": True, "decode": True}
-    layer = snn.SigmoidAttention(4, 8, rngs=nnx.Rngs(0), **options)
+    layer = snn.SigmoidAttention(4, 8, 32, rngs=nnx.Rngs(0), **options)
     whole = layer(INPUTS, is_causal=True, decode=False)
     with pytest.raises(ValueError, match="'init_cache'"):
         layer(INPUTS[:, :1])

@@ -12,7 +12,7 @@ from ...functional._precision import computed_in
 from .._products import Precision
 from ._blocks import Pairs, attend, weights
 from ._layout import Shape
-from ._sight import Sight, number_seen, sight
+from ._sight import Sight, sight
 
 _NAME = "sigjax.nn.dot_product_sigmoid_attention"
 
@@ -175,7 +175,9 @@ def prepared(
         _lengths("key_value_seq_lengths", key_value_seq_lengths, batch),
         (window, window) if isinstance(window, int) else window,
     )
-    terms = {"logit_bias": _logit_bias(logit_bias, bounds, heads, keys, wide)}
+    terms = {}
+    if logit_bias is not None:
+        terms["logit_bias"] = _of_heads(jnp.asarray(logit_bias), heads).astype(wide)
     if bias is not None:
         terms["bias"] = _of_pairs("bias", bias, pairs).astype(wide)
     factor = 1 / math.sqrt(features) if scale is None else jnp.asarray(scale).astype(wide)
@@ -183,20 +185,13 @@ def prepared(
     return Call(query * factor, key, value, bounds, terms)
 
 
-def _logit_bias(given: ArrayLike | None, bounds: Sight, heads: int, keys: int, wide: Any) -> Array:
-    """What is added to all logits of a query, broadcastable to `[B, N, T, 1]`."""
-    if given is None:
-        seen = number_seen(bounds, keys)
-        return -jnp.log(jnp.maximum(jnp.asarray(seen), 1).astype(wide)).reshape(
-            (1, 1, 1, 1) if isinstance(seen, int) else seen.shape
-        )
-    array = jnp.asarray(given).astype(wide)
-    if array.shape not in ((), (heads,)):
+def _of_heads(x: Array, heads: int) -> Array:
+    if x.shape not in ((), (heads,)):
         raise ValueError(
             f"{_NAME}: argument 'logit_bias' must be a number or one for each of the {heads} "
-            f"heads, got shape {array.shape}"
+            f"heads, got shape {x.shape}"
         )
-    return array.reshape(1, -1, 1, 1)
+    return x.reshape(1, -1, 1, 1)
 
 
 def _of_four(x: ArrayLike) -> Array:

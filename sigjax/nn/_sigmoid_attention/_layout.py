@@ -40,6 +40,7 @@ class Layout(NamedTuple):
       mesh: of explicit axes, or None.
       batch_axes, query_axes, head_axes: of the mesh, by which the dimensions are divided.
       shards: $D$, of the queries.
+      dtype: of the sums.
     """
 
     batch: Any
@@ -54,6 +55,7 @@ class Layout(NamedTuple):
     query_axes: Axes
     head_axes: Axes
     shards: int
+    dtype: Any
 
     def of_queries(self, x: Array) -> Array:
         """`[B, T, N, H]` to `[blocks, B, D, K, G * size, H]`."""
@@ -174,7 +176,7 @@ def layout(
         Layout(
             batch, queries, key.shape[2], heads // key.shape[2], features,
             blocks_of(queries // shards, most[0]), blocks_of(key.shape[1], most[1]),
-            mesh, batch_axes, query_axes, head_axes, shards,
+            mesh, batch_axes, query_axes, head_axes, shards, query.dtype,
         ),
         key,
         value,

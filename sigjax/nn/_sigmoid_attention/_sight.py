@@ -50,7 +50,7 @@ def sight(
 
 
 def seen(bounds: Sight, keys: Array) -> Array | None:
-    """Which of the keys, positions in the last dimension, are seen; None if all are."""
+    """Which of the keys, positions along the last axis, are seen; None if all are."""
     conditions = []
     if bounds.first is not None:
         conditions.append(keys >= bounds.first)
@@ -62,19 +62,3 @@ def seen(bounds: Sight, keys: Array) -> Array | None:
     for condition in conditions:
         found = condition if found is None else found & condition
     return found
-
-
-def number_seen(bounds: Sight, keys: int) -> Array | int:
-    """How many keys a query sees, broadcastable to `[B, N, T, 1]`."""
-    first, last, mask = bounds
-    if mask is None:
-        if first is None and last is None:
-            return keys
-        last = jnp.int32(keys - 1) if last is None else last
-        return jnp.maximum(last - (jnp.int32(0) if first is None else first) + 1, 0)
-    position = jnp.arange(keys, dtype=jnp.int32)[None, None, None, :]
-    of_each = seen(bounds, position)
-    assert of_each is not None
-    if of_each.shape[-1] != keys:  # one answer for all keys
-        return keys * of_each.astype(jnp.int32)
-    return jnp.sum(of_each, axis=-1, keepdims=True, dtype=jnp.int32)
