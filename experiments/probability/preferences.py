@@ -89,7 +89,9 @@ def _errors(dtype: str) -> xr.Dataset:
             slope = jax.jit(jax.vmap(jax.grad(functools.partial(loss, smoothing=share))))
             found = np.asarray(slope(margins)).astype(np.float64)
             with jax.enable_x64(True):
-                errors.append(np.asarray(ulp_errors(found, truth, dtype).ulp, np.float32))
+                errors.append(
+                    ulp_errors(jnp.asarray(found), jnp.asarray(truth), dtype).ulp.astype(np.float32)
+                )
     at = f"{dtype}_margin"
     return xr.Dataset(
         {f"{dtype}_ulp": (("smoothing", "library", at), np.reshape(errors, (2, 2, -1)))},
@@ -274,5 +276,5 @@ def plot(dataset: xr.Dataset) -> Figure:
     odds.set_xlabel("minus the chosen answer's log-probability (1)")
     odds.set_ylabel("relative error of the gradient by it, float32 (1)")
     odds.set_title("ORPO as the chosen answer becomes certain")
-    odds.legend()
+    odds.legend(loc="upper left")
     return figure
