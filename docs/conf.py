@@ -3,9 +3,12 @@
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from docutils.utils import unescape
 from flax import nnx
 from jax.typing import ArrayLike
 from sphinx.util import inspect
@@ -20,7 +23,7 @@ release = version = sigjax.__version__
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "offline"]
 exclude_patterns = ["_build"]
-default_role = "code"
+default_role = "named"
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
@@ -32,6 +35,13 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # notebooks inherit it; see m
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300  # seconds a cell; the slowest takes some ten
+
+nitpicky = True  # a reference to what is not documented is a warning
+nitpick_ignore_regex = [
+    ("py:class", r"(?:collections|flax|jax|numpy|os)\..*"),
+    ("py:class", r"sigjax\..*\b_.*"),  # types that private modules give names to
+    ("py:class", r"float32|Filter|.* .*"),  # a default, a type's argument, prose before a colon
+]
 
 autodoc_typehints = "signature"  # the docstrings say shapes and dtypes, which annotations do not
 autodoc_typehints_format = "short"
@@ -46,7 +56,7 @@ _DISPLAY = re.compile(r"^( *)\$\$([^$]+)\$\$(.?)", re.DOTALL | re.MULTILINE)
 
 
 def _to_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings write $maths$ as Markdown does; `code` is the default role."""
+    """Docstrings write $maths$ as Markdown does; `code` is the default role, below."""
     del app, what, name, obj, options
     text = "\n".join(lines)
     parts = re.split(r"(^[ ]*>>>.*?(?:\n[ ]*\n|\Z))", text, flags=re.DOTALL | re.MULTILINE)
@@ -65,6 +75,40 @@ def _marked(found: re.Match[str]) -> str:
 def _displayed(found: re.Match[str]) -> str:
     indent, maths, _ = found.groups()  # what follows the formula is a comma or a full stop
     return f"{indent}.. math:: {' '.join(maths.split())}\n"
+
+
+_PARTS = ("losses", "initializers", "nn", "theory", "probe", "calibration", "dynamics")
+
+
+def _public_names() -> Iterator[tuple[str, str]]:
+    """What a docstring may call a thing, and where the reference has it."""
+    for name in (*vars(sigjax.functional), "stabilize", "StabilizeWarning", "cite"):
+        if not name.startswith("_") and callable(getattr(sigjax, name, None)):
+            yield name, f"sigjax.{name}"
+    for part in _PARTS:
+        module = getattr(sigjax, part)
+        for name in getattr(module, "__all__", vars(module)):
+            if not name.startswith("_") and callable(getattr(module, name)):
+                yield name, f"sigjax.{part}.{name}"
+
+
+_PUBLIC = {
+    called: target
+    for name, target in _public_names()
+    for called in (name, target, target.removeprefix("sigjax."))
+}
+
+
+def _named(
+    role: str, rawtext: str, text: str, lineno: int, inliner: Any, *options: Any
+) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+    """`code`, which is a link if it is a public name."""
+    del role, options
+    code = unescape(text, restore_backslashes=True)
+    if code not in _PUBLIC:
+        return [nodes.literal(rawtext, code)], []
+    link = inliner.document.settings.env.get_domain("py").role("obj")
+    return link("py:obj", rawtext, f"{code} <{_PUBLIC[code]}>", lineno, inliner)
 
 
 _ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
@@ -97,5 +141,6 @@ def _signature(
 
 def setup(app: Any) -> None:
     """Before napoleon, which reads sections at priority 500."""
+    app.add_role("named", _named)
     app.connect("autodoc-process-docstring", _to_rst, priority=400)
     app.connect("autodoc-process-signature", _signature)

@@ -17,7 +17,7 @@ import sigjax
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Of some ten seconds and more; what they call has tests of its own.
-LONG = ("diagnose", "reproduce", "watch")
+LONG = ("diagnose", "reproduce", "theory", "watch")
 NOTEBOOKS = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.proof] * (path.stem in LONG))
     for path in sorted(DOCS.glob("*.md"))
@@ -108,6 +108,18 @@ def test_every_page_is_in_a_table_of_contents():
     pages = {str(p.relative_to(DOCS).with_suffix("")) for p in DOCS.glob("**/*.md")} - {"index"}
     pages = {page for page in pages if not page.startswith("_build")}
     assert pages == set(re.findall(r"^(?:api/)?\w+$", text, re.MULTILINE))
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [*DOCS.glob("*.md"), *(DOCS / "api").glob("*.md")]
+    links = [
+        (page, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))
+        if "://" not in target and re.search(r"\.\w+$", target)
+    ]
+    assert len(links) > 30
+    assert [(p.name, target) for p, target in links if not (p.parent / target).exists()] == []
 
 
 @pytest.fixture
