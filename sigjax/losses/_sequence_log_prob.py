@@ -1,5 +1,6 @@
 """The log-probability that a language model gives to an answer."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -86,27 +87,36 @@ def sequence_log_prob(
 
 def _log_probs(z: Array, labels: Array, kept: Array | None) -> Array:
     """The log-probability of each label, 0 where it does not count."""
-    masks = [] if kept is None else [kept[..., None]]
-    z, of_label, *masks = joined(z, labels[..., None], *masks)
-    vocabulary = lax.broadcasted_iota(of_label.dtype, z.shape, z.ndim - 1)
-    for mask in masks:  # before anything is computed: derivatives of 0 NaN are NaN
-        z, of_label = jnp.where(mask, z, 0), jnp.where(mask, of_label, 0)
+    if kept is not None:  # before anything is computed: derivatives of 0 NaN are NaN
+        labels, kept = joined(labels, kept)
+        labels = jnp.where(kept, labels, 0)
+        z, mask = joined(z, kept[..., None])
+        z = jnp.where(mask, z, 0)
+    z, of_label = joined(z, labels[..., None])
+    is_label = lax.broadcasted_iota(of_label.dtype, z.shape, z.ndim - 1) == of_label
     lowest = float(jnp.finfo(z.dtype).min) / 4  # which can be subtracted, as -inf cannot
-    is_label = vocabulary == of_label
     finite = jnp.maximum(z, lowest)
-    # A choice and a sum, not an index: the vocabulary may be divided over devices.
-    own = jnp.sum(jnp.where(is_label, finite, 0), axis=-1, keepdims=True)
+    own = _own(finite, labels[..., None], is_label)
     ahead = jnp.where(is_label, lowest, finite - own)
     most = lax.stop_gradient(jnp.maximum(jnp.max(ahead, axis=-1, keepdims=True), 0))
     others = jnp.sum(jnp.exp(ahead - most), axis=-1)
-    most = jnp.squeeze(most, -1)
+    most, own = jnp.squeeze(most, -1), jnp.squeeze(own, -1)
     term = -(most + jnp.log1p(others + jnp.expm1(-most)))
-    term = jnp.where(jnp.squeeze(own, -1) > lowest, term, -jnp.inf)
-    term = nan_unless(jnp.any(is_label, axis=-1), term)
+    term = jnp.where(own > lowest, term, -jnp.inf)
+    labels, term = joined(labels, term)
+    term = nan_unless((labels >= 0) & (labels < z.shape[-1]), term)
     if kept is None:
         return term
     kept, term = joined(kept, term)
     return jnp.where(kept, term, 0)
+
+
+def _own(z: Array, label: Array, is_label: Array) -> Array:
+    """The logit of the label, `[..., 1]`."""
+    if jax.typeof(z).sharding.mesh.empty:
+        return jnp.take_along_axis(z, label, axis=-1, mode="clip")
+    # On a mesh the vocabulary may be divided over devices; a CPU takes longer for it.
+    return jnp.sum(jnp.where(is_label, z, 0), axis=-1, keepdims=True)
 
 
 def _array(name: str, value: ArrayLike, kind: type) -> Array:

@@ -157,8 +157,8 @@ class SigmoidRouter(nnx.Module):
         """The `Routing` of tokens `[..., in_features]`, and, if asked for, all affinities.
 
         Args:
-          inputs: the tokens. Capacity is shared by all of them; in `jax.shard_map` and under
-            `jax.vmap` by those of one call.
+          inputs: the tokens. Capacity is counted from all of them, padding included; in
+            `jax.shard_map` and under `jax.vmap` from those of one call.
           where: boolean, `[...]`; False for padding, which goes to no expert and does not count.
           return_gates: whether to return $s$, `[..., num_experts]`, too.
 
