@@ -416,9 +416,9 @@ def test_radii_are_uniform_by_area_in_the_ring():
 
 
 def test_first_values_are_the_rings_and_the_variance_that_of_a_block():
-    cell = snn.RGLRU(64, num_heads=4, rngs=nnx.Rngs(0))
+    cell = snn.RGLRU(64, num_heads=4, min_radius=0.99, max_radius=0.999_999, rngs=nnx.Rngs(0))
     radii = np.exp(-np.logaddexp(0, float64(cell.a_param[...])))
-    assert 0.9 <= radii.min() <= radii.max() <= 0.999
+    assert 0.99 <= radii.min() <= radii.max() <= 0.999_999
     kernels = jnp.stack([cell.a_gate.kernel[...], cell.input_gate.kernel[...]])
     assert kernels.shape == (2, 4, 16, 16)
     # 1/16, with a relative standard deviation of sqrt(2/2048)
@@ -429,6 +429,12 @@ def test_first_values_are_the_rings_and_the_variance_that_of_a_block():
 def test_heads_that_do_not_divide_the_features_are_refused(heads):
     with pytest.raises(ValueError, match=r"RGLRU: argument 'num_heads' must be a divisor .* 4"):
         snn.RGLRU(4, num_heads=heads, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("radii", [(0, 0.9), (0.9, 0.9), (0.9, 1)])
+def test_radii_that_are_no_ring_are_refused(radii):
+    with pytest.raises(ValueError, match="0 < min_radius < max_radius < 1, got min_radius=0"):
+        snn.RGLRU(4, num_heads=1, min_radius=radii[0], max_radius=radii[1], rngs=nnx.Rngs(0))
 
 
 def test_inputs_of_other_features_are_refused():

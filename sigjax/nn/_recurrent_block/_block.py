@@ -16,7 +16,7 @@ from .._cell import Cell, Steps
 from .._defaults import LECUN_NORMAL, ZEROS
 from .._options import LinearOptions
 from .._recurrence import Resets
-from .._rg_lru import RGLRU, RGLRUGates
+from .._rg_lru import MAX_RADIUS, MIN_RADIUS, RGLRU, RGLRUGates
 from .._rnn import _has_sequence_of_its_own
 from ._temporal_conv import TemporalConv
 
@@ -42,6 +42,7 @@ class RecurrentBlock(Cell):
       num_heads: blocks of the gates of the `RGLRU`, a divisor of `lru_features`.
       lru_features: of both branches; `features` unless given.
       conv_width: steps that the convolution sees, at least 2.
+      min_radius, max_radius: of the first values of the `RGLRU`.
       activation_fn: of the gating branch.
       conv_init: initialiser of the convolution's kernel, `[conv_width, lru_features]`.
       rngs: for the parameters.
@@ -49,7 +50,7 @@ class RecurrentBlock(Cell):
         `precision` and `promote_dtype` are also those of the recurrence.
 
     Raises:
-      ValueError: if `num_heads` does not divide the features, or `conv_width` is less than 2.
+      ValueError: if `conv_width` is less than 2, or the `RGLRU` refuses its arguments.
 
     Example:
       >>> import jax, sigjax.nn
@@ -72,6 +73,8 @@ class RecurrentBlock(Cell):
         num_heads: int,
         lru_features: int | None = None,
         conv_width: int = 4,
+        min_radius: float | int = MIN_RADIUS,
+        max_radius: float | int = MAX_RADIUS,
         activation_fn: Callable[..., Any] = gelu,
         conv_init: Initializer = LECUN_NORMAL,
         rngs: nnx.Rngs,
@@ -105,7 +108,8 @@ class RecurrentBlock(Cell):
             param_dtype=param_dtype,
             rngs=rngs,
         )
-        self.rg_lru = RGLRU(inside, num_heads=num_heads, **shared)
+        radii: dict[str, Any] = {"min_radius": min_radius, "max_radius": max_radius}
+        self.rg_lru = RGLRU(inside, num_heads=num_heads, **radii, **shared)
         self.linear_out = nnx.Linear(inside, features, rngs=rngs, **options)
 
     def __call__(  # type: ignore[override]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 from jax.nn.initializers import Initializer
+from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
 from ...functional._precision import computed_in
@@ -108,11 +109,21 @@ def of_blocks(blocks: Array, parts: int) -> list[Array]:
 def _product(x: Array, kernel: Array, precision: Precision, wide: Any) -> Array:
     number, width, _ = kernel.shape
     x = x.reshape(*x.shape[:-1], number, width)
+    kernel = _divided_as(x, kernel)
     dimensions = ((x.ndim - 1,), (1,)), ((x.ndim - 2,), (0,))
     product = lax.dot_general(
         x, kernel, dimensions, precision=precision, preferred_element_type=wide
     )
     return jnp.moveaxis(product, 0, -2)
+
+
+def _divided_as(x: Array, kernel: Array) -> Array:
+    """A kernel whose blocks lie where the features of `x` are, on explicit axes of a mesh."""
+    place = jax.typeof(kernel).sharding
+    blocks = jax.typeof(x).sharding.spec[-2]
+    if place.spec[0] == blocks:
+        return kernel
+    return jax.sharding.reshard(kernel, place.update(spec=P(blocks, *place.spec[1:])))
 
 
 def _rounded(x: Array, dtype: Any) -> Array:

@@ -11,12 +11,17 @@ from ...functional._precision import computed_in
 from ...functional._softplus_inverse import SOFTPLUS_INVERSE
 
 
-def ring(smallest: float, largest: float) -> Initializer:
+def ring(smallest: float | int, largest: float | int) -> Initializer:
     r"""$\Lambda$ for which $e^{-\mathrm{softplus}(\Lambda)}$ is a radius of a point of a ring.
 
     The points are uniform by area between the circles of the two radii, as Orvieto et al. 2023,
     lemma 3.2, draw eigenvalues.
     """
+    if not 0 < smallest < largest < 1:
+        raise ValueError(
+            "sigjax.nn.RGLRU: arguments must satisfy 0 < min_radius < max_radius < 1, got "
+            f"min_radius={smallest} and max_radius={largest}"
+        )
     # By what 1 exceeds the squared radius, which has its digits for radii near 1, too.
     least, most = (1 - largest) * (1 + largest), (1 - smallest) * (1 + smallest)
 

@@ -26,7 +26,7 @@ from ._sequence import Given, Logits, Options, Weights, logits_of, one_step, run
 
 _LECUN_NORMAL_OF_A_BLOCK = lecun_normal(batch_axis=(0,))
 # The radii of RecurrentGemma's code, google-deepmind/recurrentgemma.
-_RING = ring(0.9, 0.999)
+MIN_RADIUS, MAX_RADIUS = 0.9, 0.999
 
 
 class RGLRUGates(NamedTuple):
@@ -62,8 +62,9 @@ class RGLRU(Cell):
     Args:
       features: of inputs, state and outputs.
       num_heads: blocks of the gates' kernels, a divisor of `features`.
-      a_param_init: initialiser of $\Lambda$; unless given $e^{-\mathrm{softplus}(\Lambda)}$ is
-        uniform by area in the ring from 0.9 to 0.999.
+      min_radius, max_radius: $e^{-\mathrm{softplus}(\Lambda)}$ is drawn uniformly by area from the
+        ring between them. A half-open gate remembers about $1/(4 (1 - \mathrm{radius}))$ steps: 2
+        to 250 unless given.
       kernel_init, bias_init: of the gates, of the shapes `[num_heads, width, width]` and
         `[num_heads, width]`; LeCun's for each block, and 0, unless given.
       dtype: of the matrix products and of the outputs; gates and state are float32 at least.
@@ -72,7 +73,8 @@ class RGLRU(Cell):
       a_param_metadata, kernel_metadata, bias_metadata: of each `nnx.Param`.
 
     Raises:
-      ValueError: if `num_heads` does not divide `features`.
+      ValueError: if `num_heads` does not divide `features`, or the radii are not in order in
+        (0, 1).
 
     Example:
       >>> import jax, sigjax.nn
@@ -93,7 +95,8 @@ class RGLRU(Cell):
         features: int,
         *,
         num_heads: int,
-        a_param_init: Initializer = _RING,
+        min_radius: float | int = MIN_RADIUS,
+        max_radius: float | int = MAX_RADIUS,
         kernel_init: Initializer = _LECUN_NORMAL_OF_A_BLOCK,
         bias_init: Initializer = ZEROS,
         dtype: Any = None,
@@ -137,9 +140,8 @@ class RGLRU(Cell):
                 rngs=rngs,
             )
 
-        self.a_param = nnx.Param(
-            a_param_init(rngs.params(), (features,), param_dtype), **a_param_metadata
-        )
+        draw = ring(min_radius, max_radius)
+        self.a_param = nnx.Param(draw(rngs.params(), (features,), param_dtype), **a_param_metadata)
         self.input_gate = gate()
         self.a_gate = gate()
 
