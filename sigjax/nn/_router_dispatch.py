@@ -24,14 +24,21 @@ class Dispatch(NamedTuple):
     places: Array
 
     def gather(self, inputs: ArrayLike) -> Array:
-        """Rows `[n k, features]`, in the experts' order, of tokens `[..., features]`."""
+        """Rows `[n k, features]`, in the experts' order, of tokens `[..., features]`.
+
+        Those beyond all groups are 0.
+        """
         inputs = jnp.asarray(inputs)
         *tokens, k = self.places.shape
         features = inputs.shape[-1]
         # Repeated first, so that no two rows are read from one: the reverse pass then sums over
         # k and moves rows, instead of adding them up where they collide.
         choices = jnp.broadcast_to(inputs[..., None, :], (*tokens, k, features))
-        return _rows(choices.reshape(-1, features), self.order)
+        rows = _rows(choices.reshape(-1, features), self.order)
+        # What a product makes of rows of no group is up to the backend, in its reverse pass too.
+        return jnp.where(
+            jnp.arange(rows.shape[0], dtype=jnp.int32)[:, None] < self._grouped(), rows, 0
+        )
 
     def combine(self, rows: ArrayLike, weights: ArrayLike) -> Array:
         """The weighted sum of each token's rows, `[..., features]`, made in float32 at least.
@@ -43,9 +50,13 @@ class Dispatch(NamedTuple):
         """
         rows, weights = jnp.asarray(rows), jnp.asarray(weights)
         wide = computed_in(rows.dtype)
-        has_expert = self.places < jnp.sum(self.group_sizes, dtype=jnp.int32)
+        has_expert = self.places < self._grouped()
         of_choices = jnp.where(has_expert[..., None], _rows(rows, self.places), 0).astype(wide)
         return jnp.sum(of_choices * weights[..., None].astype(wide), axis=-2).astype(rows.dtype)
+
+    def _grouped(self) -> Array:
+        """How many rows have an expert."""
+        return jnp.sum(self.group_sizes, dtype=jnp.int32)
 
 
 def dispatch(experts: ArrayLike, num_experts: int) -> Dispatch:

@@ -320,6 +320,25 @@ def mixture(routing, tokens, kernels, first=0):
     return plan.combine(rows, routing.weights)
 
 
+def careless_dot(rows, kernels, sizes):
+    """A product that leaves NaN where there is no group, forward and in reverse."""
+
+    @jax.custom_vjp
+    def product(rows):
+        return spoiled(lax.ragged_dot(rows, kernels, sizes))
+
+    def spoiled(made):
+        grouped = jnp.arange(made.shape[0])[:, None] < sizes.sum()
+        return jnp.where(grouped, made, jnp.nan)
+
+    def reverse(rows, cotangent):
+        (slope,) = jax.vjp(lambda rows: lax.ragged_dot(rows, kernels, sizes), rows)[1](cotangent)
+        return (spoiled(slope),)
+
+    product.defvjp(lambda rows: (product(rows), rows), reverse)
+    return product(rows)
+
+
 def every_expert(routing, tokens, kernels):
     """The same, of all experts, with weights of 0 for those that a token was not sent to."""
     shares = jax.nn.one_hot(routing.experts, kernels.shape[0]) * routing.weights[..., None]
@@ -344,7 +363,9 @@ def test_dispatch_sorts_by_expert_and_leaves_strangers_behind():
     np.testing.assert_array_equal(plan.order, order)
     np.testing.assert_array_equal(plan.group_sizes, [(flat == e).sum() for e in range(4)])
     np.testing.assert_array_equal(np.asarray(plan.places).ravel()[order], range(30))
-    np.testing.assert_array_equal(rows, tokens.reshape(15, 7)[np.array(order) // 2])
+    ours = np.arange(30)[:, None] < plan.group_sizes.sum()
+    in_order = tokens.reshape(15, 7)[np.array(order) // 2]
+    np.testing.assert_array_equal(rows, np.where(ours, in_order, 0))
     of_ours = np.where((experts >= 0) & (experts < 4), weights, 0).sum(-1, keepdims=True)
     np.testing.assert_allclose(found, tokens * of_ours, rtol=1e-5, atol=1e-6)
 
@@ -366,6 +387,24 @@ def test_a_mixture_has_the_values_and_gradients_of_all_experts_masked(capacity_f
         *map(jax.tree.leaves, map(of, (mixture, every_expert))), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_of_no_group_do_not_count_whatever_a_product_makes_of_them():
+    experts = np.arange(80, dtype=np.int32).reshape(4, 10, 2) % 11  # 8 to 10 are nobody
+    weights = np.linspace(-1, 1, 80, dtype=np.float32).reshape(experts.shape)
+
+    def of(product):
+        def total(tokens, weights):
+            plan = snn.dispatch(experts, EXPERTS)
+            made = product(plan.gather(tokens), KERNELS, plan.group_sizes)
+            return jnp.sum(jnp.sin(plan.combine(made, weights)))
+
+        return jax.jit(jax.value_and_grad(total, (0, 1)))(TOKENS, weights)
+
+    for found, expected in zip(
+        *map(jax.tree.leaves, map(of, (careless_dot, lax.ragged_dot))), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_sixteen_bit_tokens_are_routed_and_combined_in_float32():
