@@ -10,6 +10,7 @@ from typing import Any
 from . import experiment
 from .claims import Claim, Verdict
 from .inline_svg import inline_svg
+from .notes import notes
 from .pages import expected, number, write_page
 from .stored import StoredRun, newest
 from .table import format_counts
@@ -63,10 +64,15 @@ class Shown:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An experiment and its runs, of which the most thorough comes first and counts."""
+    """An experiment and its runs, of which the most thorough comes first and counts.
+
+    Attributes:
+      notes: what its docstring says of figure, paper and what must be seen.
+    """
 
     name: str
     theme: str
+    notes: list[str]
     runs: list[Shown]
 
     @property
@@ -126,7 +132,10 @@ def _theme(
     if theme != _OTHERS:
         about = (importlib.import_module(f"{package}.{theme}").__doc__ or theme).strip()
     title, _, rest = about.partition(":")
-    entries = [Entry(name, theme, [_shown(results, run) for run in stored[name]]) for name in names]
+    entries = [
+        Entry(name, theme, notes(package, name), [_shown(results, run) for run in stored[name]])
+        for name in names
+    ]
     about = rest.strip()
     return Theme(theme, title.rstrip("."), about[:1].upper() + about[1:], entries)
 

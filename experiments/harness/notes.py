@@ -1,0 +1,71 @@
+"""What an experiment's docstring says of its figure, for who reads the page."""
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+from . import experiment
+
+# The commands of TeX that the docstrings use.
+_SIGNS = {
+    "alpha": "α",
+    "beta": "β",
+    "chi": "χ",
+    "delta": "δ",
+    "pi": "π",
+    "phi": "φ",
+    "sigma": "σ",
+    "xi": "ξ",
+    "le": "≤",
+    "ge": "≥",
+    "times": "×",
+    "|": "‖",
+    ",": " ",
+}
+_BRACED = r"\{([^{}]*)\}"
+
+
+def notes(package: str, name: str) -> list[str]:
+    """The paragraphs of an experiment's docstring below the first line, without its command.
+
+    The experiment is read and not imported. Formulas come without TeX.
+
+    Returns:
+      Nothing for an experiment that the package has no more.
+    """
+    for theme, members in experiment.themes(package).items():
+        if name in members:
+            spec = importlib.util.find_spec(f"{package}.{theme}.{name}")
+            if spec is not None and spec.origin is not None:
+                tree = ast.parse(Path(spec.origin).read_text("utf-8"))
+                return _paragraphs(ast.get_docstring(tree) or "")
+    return []
+
+
+def _paragraphs(docstring: str) -> list[str]:
+    found = []
+    for paragraph in re.split(r"\n\s*\n", docstring)[1:]:
+        kept = [
+            line
+            for line in paragraph.splitlines()
+            if not line.startswith(("    ", "Command:"))  # indented: a command, too
+        ]
+        text = re.sub(r"\$([^$]*)\$", lambda formula: without_tex(formula[1]), " ".join(kept))
+        if text:
+            found.append(text.replace("`", ""))
+    return found
+
+
+def without_tex(formula: str) -> str:
+    r"""A short formula as plain text: `\sqrt{\chi_1}` becomes √(χ_1)."""
+    spaced = re.sub(r"\\(log|min)(?=\\)", r"\1 ", formula)
+    text = re.sub(r"\\([A-Za-z]+|[|,])", _sign, spaced)
+    text = re.sub(rf"\\frac{_BRACED}{_BRACED}", r"(\1)/(\2)", text)
+    text = re.sub(rf"\\sqrt{_BRACED}", r"√(\1)", text)
+    text = re.sub(rf"([\^_]){_BRACED}", r"\1(\2)", text)
+    return re.sub(r"[\\{}]|(?<= ) +", "", text)
+
+
+def _sign(command: re.Match[str]) -> str:
+    return _SIGNS.get(command[1], command[0])
