@@ -34,6 +34,7 @@ myst_enable_extensions = ["dollarmath"]
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # notebooks inherit it; see meshes.md
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_merge_streams = True  # what a loop prints is one block
 nb_execution_timeout = 300  # seconds a cell; the slowest takes some ten
 
 nitpicky = True  # a reference to what is not documented is a warning

@@ -134,6 +134,7 @@ def offline(monkeypatch):
 def test_a_formula_becomes_mathml_or_an_error(offline):
     fraction = offline.mathml(r"\frac12 x", display=False)
     assert "<mfrac><mn>1</mn><mn>2</mn></mfrac>" in fraction
+    assert "<mtext>E</mtext>" in offline.mathml(r"\mathrm{E}\,z", display=False)
     assert offline.mathml(r"a \\ b", display=True).count("<mtr>") == 2
     for formula in (r"\sigmoid(x)", r"\frac{1}", "a^", r"\left( x", r"\begin{cases} a"):
         with pytest.raises(offline.CannotRender, match=re.escape(repr(formula))):

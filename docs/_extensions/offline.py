@@ -42,15 +42,15 @@ def mathml(formula: str, *, display: bool) -> str:
     """
     if display and r"\\" in formula and r"\begin" not in formula:
         formula = rf"\begin{{array}}{{l}}{formula}\end{{array}}"  # browsers break no lines
+    upright = re.sub(r"\\mathrm\{(\w+)\}", r"\\text{\1}", formula)  # MathML slants a single letter
     try:
-        found = convert(formula, display="block" if display else "inline")
+        found = convert(upright, display="block" if display else "inline")
     except Exception as error:
         raise CannotRender(f"{formula!r}: {type(error).__name__} {error}") from error
     for element in ElementTree.fromstring(found).iter():
         name = element.tag.rpartition("}")[2]
-        unknown = re.match(r"\\\w+", element.text or "")  # passed on as a name
-        if unknown:
-            raise CannotRender(f"{formula!r}: no command {unknown[0]}")
+        if "\\" in (element.text or ""):  # passed on as a name
+            raise CannotRender(f"{formula!r}: no command {element.text}")
         if len(element) != _CHILDREN.get(name, len(element)):
             raise CannotRender(f"{formula!r}: an argument is missing")
     return found
