@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 Axes = Any  # what a PartitionSpec has for one dimension
 Shape = tuple[Any, ...]  # of integers, and symbols where one is exported
@@ -154,14 +154,14 @@ class Layout(NamedTuple):
 
 
 def layout(
-    query: Array, key: Array, value: Array, most: tuple[int, int]
+    query: Array, key: Array, value: Array, largest: tuple[int, int]
 ) -> tuple[Layout, Array, Array]:
     """How a call's arrays are laid out, and its keys and values.
 
     Args:
       query: `[B, T, N, H]`.
       key, value: `[B, S, K, H]`.
-      most: queries and keys of a block.
+      largest: queries and keys of a block; of fewer queries, so many more keys.
 
     Returns:
       The layout; keys and values, repeated for each head if heads are divided among more devices
@@ -172,10 +172,12 @@ def layout(
     if key.shape[2] % _devices(mesh, head_axes):
         key, value = (jnp.repeat(x, heads // x.shape[2], axis=2) for x in (key, value))
     shards = _devices(mesh, query_axes)
+    query_blocks = blocks_of(queries // shards, largest[0])
+    most_keys = math.prod(largest) // max(query_blocks.size, 1)
     return (
         Layout(
             batch, queries, key.shape[2], heads // key.shape[2], features,
-            blocks_of(queries // shards, most[0]), blocks_of(key.shape[1], most[1]),
+            query_blocks, blocks_of(key.shape[1], most_keys),
             mesh, batch_axes, query_axes, head_axes, shards, query.dtype,
         ),
         key,
@@ -189,8 +191,8 @@ def _places(*arrays: Array) -> tuple[Any, Axes, Axes, Axes]:
     What divides the first array decides, and of the others what leaves its axes alone.
     """
     shardings = [jax.typeof(array).sharding for array in arrays]
-    meshes = [sharding.mesh for sharding in shardings if not sharding.mesh.empty]
-    if not any(axis for sharding in shardings for axis in sharding.spec):
+    meshes = [s.mesh for s in shardings if AxisType.Explicit in s.mesh.axis_types]
+    if not meshes:
         return None, None, None, None
     specs = [(*s.spec, *(None,) * (4 - len(s.spec))) for s in shardings]
     chosen = {0: specs[0][0], 1: specs[0][1], 2: specs[0][2]}
