@@ -41,11 +41,15 @@ class Trained(NamedTuple):
       loss: `[seed, step]`.
       right: share of right answers in each batch, before its step, `[seed, step]`.
       test: share of right answers on new sequences, `[seed]`.
+      start: the parameters before training, a tree of `[seed, ...]`.
+      parameters: the same after it.
     """
 
     loss: np.ndarray
     right: np.ndarray
     test: np.ndarray
+    start: Any
+    parameters: Any
 
 
 def train(
@@ -84,7 +88,9 @@ def train(
         state = parameters, optimizer.init(parameters)
         (parameters, _), (loss, right) = jax.lax.scan(advance, state, jax.random.split(draw, steps))
         _, tested = evaluate(parameters, *task.draw(test, _TESTED, length))
-        return loss, right, tested
+        return loss, right, tested, parameters
 
-    found = spread(run, parameters, jax.random.split(draws, seeds), jax.random.split(tests, seeds))
-    return Trained(*(np.asarray(part, np.float64) for part in found))
+    keys = jax.random.split(draws, seeds), jax.random.split(tests, seeds)
+    *curves, trained = spread(run, parameters, *keys)
+    loss, right, test = (np.asarray(part, np.float64) for part in curves)
+    return Trained(loss, right, test, parameters, trained)
