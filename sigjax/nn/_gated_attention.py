@@ -118,6 +118,7 @@ class GatedAttention(Attention):
         is_causal: bool = False,
         out_sharding: Any = None,
         qkv_sharding: Any = None,
+        input_positions: ArrayLike | None = None,
         gate_inputs: ArrayLike | None = None,
         return_gates: bool = False,
         return_attention: bool = False,
@@ -130,6 +131,8 @@ class GatedAttention(Attention):
           mask: broadcastable to `[..., num_heads, T, S]`; where False, a key is not seen.
           deterministic, rngs, sow_weights, decode, is_causal, out_sharding, qkv_sharding: as for
             `flax.nnx.MultiHeadAttention`; when decoding, `is_causal` has nothing to add.
+          input_positions: `[..., T]`, for an attention function that asks for them (the newest
+            Flax's with rotary embeddings).
           gate_inputs: what the gates look at, `[..., T, in_features]`; `inputs_q` if None.
           return_gates: whether to return the gates, `[..., T, num_heads]`, or
             `[..., T, num_heads, head_dim]` if elementwise, too.
@@ -144,7 +147,9 @@ class GatedAttention(Attention):
         """
         given = self.project(inputs_q, inputs_k, inputs_v, mask, is_causal, decode, qkv_sharding)
         key = self.dropout_key(deterministic, rngs)
-        attended = self._attend(given, given.value, key, self if sow_weights else None)
+        told = {} if input_positions is None else {"input_positions": input_positions}
+        sower = {"module": self} if sow_weights else {}
+        attended = self._attend(given, given.value, key, told | sower)
         gates = self._gates(jnp.asarray(inputs_q if gate_inputs is None else gate_inputs))
         factors = gates if self.elementwise else gates[..., None]
         gated = (attended.astype(gates.dtype) * factors).astype(attended.dtype)
@@ -152,7 +157,7 @@ class GatedAttention(Attention):
         outputs = self.out(gated, **at)
         found = (outputs, gates) if return_gates else (outputs,)
         if return_attention:
-            found = (*found, self._weights(given))
+            found = (*found, self._weights(given, told))
         return found if len(found) > 1 else outputs
 
     def _gates(self, inputs: Array) -> Array:
@@ -161,21 +166,20 @@ class GatedAttention(Attention):
             logits = logits.reshape(*logits.shape[:-1], self.num_heads, self.head_dim)
         return SIGMOID(logits.astype(computed_in(logits.dtype)))
 
-    def _attend(self, given: Projected, value: Array, key: Array | None, module: Any) -> Array:
+    def _attend(
+        self, given: Projected, value: Array, key: Array | None, told: dict[str, Any]
+    ) -> Array:
         """`[..., T, N, H]`, by the attention function, which is told what it has to know."""
-        needed = {
-            name: argument
-            for name, argument, needed in (
-                ("mask", given.mask, given.mask is not None),
-                ("is_causal", True, given.is_causal),
-                ("dropout_rng", key, key is not None),
-                ("dropout_rate", self.dropout_rate, key is not None),
-                ("deterministic", False, key is not None),
-                ("module", module, module is not None),
-            )
-            if needed
-        }
-        # What says how it is computed; to be left to the function if it does not ask.
+        needed = dict(told)
+        if given.mask is not None:
+            needed["mask"] = given.mask
+        if given.is_causal:
+            needed["is_causal"] = True
+        if key is not None:
+            needed |= {
+                "dropout_rng": key, "dropout_rate": self.dropout_rate, "deterministic": False,
+            }  # fmt: skip
+        # How it is computed: left to a function that does not ask.
         wished = {
             "broadcast_dropout": self.broadcast_dropout,
             "dtype": self.dtype,
@@ -191,7 +195,7 @@ class GatedAttention(Attention):
             wished = {name: x for name, x in wished.items() if name in taken}
         return self.attention_fn(given.query, given.key, value, **needed, **wished)
 
-    def _weights(self, given: Projected) -> Array:
+    def _weights(self, given: Projected, told: dict[str, Any]) -> Array:
         """`[..., N, T, S]`: attention is linear in the values, so those of the identity show it.
 
         As many columns of it at a time as a value has features.
@@ -204,7 +208,7 @@ class GatedAttention(Attention):
         values = jnp.broadcast_to(
             values.reshape(parts, *(1,) * len(batch), keys, 1, features), shape
         )
-        found = jax.vmap(lambda value: self._attend(given, value, None, None))(values)
+        found = jax.vmap(lambda value: self._attend(given, value, None, told))(values)
         # [parts, ..., T, N, features] to [..., N, T, parts * features]
         found = jnp.moveaxis(found, 0, -2)
         found = found.reshape(*found.shape[:-2], parts * features)[..., :keys]

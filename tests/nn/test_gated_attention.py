@@ -120,12 +120,31 @@ def test_a_function_must_take_what_it_has_to_be_told():
     layer(INPUTS)
     with pytest.raises(ValueError, match="takes mask, is_causal for this call, got <function"):
         layer(INPUTS, mask=MASK, is_causal=True)
+    with pytest.raises(ValueError, match="takes input_positions for this call"):
+        layer(INPUTS, input_positions=np.arange(6))
     dropping = snn.GatedAttention(
         2, 8, attention_fn=jax.nn.dot_product_attention, dropout_rate=0.5, rngs=nnx.Rngs(0)
     )
     dropping(INPUTS, deterministic=True)
     with pytest.raises(ValueError, match="takes dropout_rng, dropout_rate, deterministic"):
         dropping(INPUTS, deterministic=False)
+
+
+def test_a_function_that_asks_for_positions_is_told_them():
+    def rotated(query, key, value, *, mask=None, is_causal=False, input_positions):
+        angle = input_positions[..., None, None].astype(jnp.float32)
+        query, key = (
+            x * jnp.cos(angle) + jnp.roll(x, 1, -1) * jnp.sin(angle) for x in (query, key)
+        )
+        return jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=is_causal)
+
+    layer = snn.GatedAttention(2, 8, attention_fn=rotated, rngs=nnx.Rngs(0))
+    at_zero = layer(INPUTS, is_causal=True, input_positions=jnp.zeros((6,), int))
+    plain = snn.GatedAttention(2, 8, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(at_zero, plain(INPUTS, is_causal=True), rtol=1e-5, atol=1e-6)
+    outputs, weights = layer(INPUTS, input_positions=jnp.arange(6), return_attention=True)
+    assert np.any(outputs != at_zero)
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
 
 
 def test_dropout_and_sown_weights_are_flax_s():
