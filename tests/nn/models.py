@@ -24,7 +24,6 @@ MODELS = {
     "GRUCell": (lambda **o: snn.RNN(snn.GRUCell(8, 4, max_time=20, **o)), SEQUENCE),
     "LSTMCell": (lambda **o: snn.RNN(snn.LSTMCell(8, 4, max_time=20, **o)), SEQUENCE),
     "MinGRU": (lambda **o: snn.RNN(snn.MinGRU(8, 4, max_time=20, **o)), SEQUENCE),
-    "RGLRU": (lambda **o: snn.RNN(snn.RGLRU(8, num_heads=2, **o)), SEQUENCE),
     "RecurrentBlock": (
         lambda **o: snn.RNN(snn.RecurrentBlock(8, num_heads=2, lru_features=4, **o)),
         SEQUENCE,

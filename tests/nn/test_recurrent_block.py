@@ -108,7 +108,9 @@ def test_outputs_states_and_slopes_are_numpys():
     assert float(forward) == pytest.approx(float(by_reverse), rel=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(jnp.float32, marks=pytest.mark.proof), jnp.bfloat16], ids=str
+)
 def test_decoding_step_by_step_is_the_whole_pass(dtype):
     x, _, starts = data()
     x = jnp.asarray(x, dtype)
@@ -184,7 +186,11 @@ def test_a_recurrence_that_is_replaced_is_called():
     np.testing.assert_allclose(snn.RNN(cell)(x), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("place", [P(("d", "m")), P("d", None, "m")], ids=str)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(P(("d", "m")), marks=pytest.mark.proof), P("d", None, "m")],
+    ids=["batch", "batch and features"],
+)
 def test_meshes_give_what_one_device_gives(place):
     x = jnp.asarray(np.random.default_rng(2).normal(size=(4, STEPS, 8)), jnp.float32)
     starts = jnp.asarray(data()[2])
