@@ -54,7 +54,9 @@ class RGLRU(Cell):
     $a = 1$.
 
     It is a cell for `sigjax.nn.RNN`, which takes `resets`, `seq_lengths`, a first state and
-    `reverse`. A reset sets $a$ to 0 and the multiplier of the input to 1. Sequences are run in
+    `reverse`. A reset sets $a$ to 0 and the multiplier of the input to 1. RecurrentGemma counts the
+    first step of a sequence as one, which is marked in `resets` here. (A subclass with a `__call__`
+    of its own is run step by step; there a reset replaces the state alone.) Sequences are run in
     chunks, whose gates the reverse pass makes again, so that no array of a whole sequence is kept
     but the inputs and outputs. Within a chunk a CPU takes the steps one after the other, which
     writes each state once; a GPU or TPU scans them in parallel.
