@@ -4,6 +4,7 @@ EXPERIMENTS = (
     "recurrent_gates",
     "gates_low_precision",
     "squeeze_excite",
+    "attention_gates",
     "linear_gates",
     "routing",
     "soft_switch",

@@ -1,0 +1,36 @@
+"""Attention by sigmoids: a small run, and what its parts are made of."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.gates import attention_gates
+
+
+@pytest.mark.proof
+def test_the_claims_hold(small_run):
+    small = dataclasses.replace(
+        attention_gates.Config.quick(),
+        lengths=(32, 128), rounds=1, length=8, steps=20, batch=4, seeds=2,
+    )  # fmt: skip
+    found = small_run(attention_gates, small)
+    assert all(claim.verdict != "fails" for claim in found.values())
+
+
+def test_the_plain_form_is_the_blocked_one():
+    given = [
+        jax.random.normal(key, (1, 20, 8, 64)) for key in jax.random.split(jax.random.key(0), 3)
+    ]
+    plain = attention_gates._plain(*given)
+    blocked = attention_gates._attend("sigmoid, b = -log n", *given)
+    np.testing.assert_allclose(blocked, plain, atol=1e-6)
+
+
+def test_a_model_without_a_gate_trains_everything_else():
+    one, other = map(attention_gates._is_trained, attention_gates.BEHIND)
+    parameter = attention_gates.nnx.Param(0.0)
+    assert not one(("attention", 0, "gate", "kernel"), parameter)
+    assert other(("attention", 0, "gate", "kernel"), parameter)
+    assert one(("attention", 0, "query", "kernel"), parameter)
