@@ -100,7 +100,10 @@ def _laid_out(form: Layout, keys: int, bounds: Sight, terms: Pairs) -> tuple[Pai
     pairs = {name: form.of_pairs(x) for name, x in arrays.items()}
     if "logit_bias" not in terms:
         n = jnp.maximum(_number_seen(pairs, positions, keys), 1).astype(form.dtype)
-        pairs["logit_bias"] = -jnp.log(n)
+        logarithm = jnp.log(n)
+        # What its rounding left out, as much as 5e-7 in float32 at n = 3,000, would be an error of
+        # all weights alike. It is added first, to logits that are smaller: n e^-l = 1 + log n - l.
+        pairs |= {"rest": 1 - n * jnp.exp(-logarithm), "logit_bias": -logarithm}
     return pairs, positions
 
 

@@ -41,7 +41,8 @@ def dot_product_sigmoid_attention(
     with the number of keys.
 
     No array of all pairs is held, in any mode or order of differentiation: weights are made a
-    block at a time, and made again where a derivative needs them. Memory is linear in the lengths.
+    block at a time, and made again where a derivative needs them. Memory is linear in the lengths,
+    and on a single device blocks that no query of theirs sees are passed over.
 
     Args:
       query: `[B, T, N, H]` or `[T, N, H]`, of a floating dtype.
