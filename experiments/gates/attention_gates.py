@@ -91,7 +91,7 @@ def _of_length(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Da
     def training(attend: Callable[..., Array]) -> Callable[..., Any]:
         return jax.grad(lambda *qkv: jnp.sum(attend(*qkv) ** 2), (0, 1, 2))
 
-    functions = {
+    functions: dict[str, Callable[..., Array]] = {
         "sigjax": functools.partial(_attend, FORMS[1]),
         "all pairs": _plain,
         "jax.nn, softmax": functools.partial(_attend, "softmax"),
@@ -179,7 +179,8 @@ def _is_trained(behind: str) -> Callable[..., bool]:
 def _train(key: Array, *, behind: str, config: Config) -> tuple[Array, Array, Array]:
     """The loss by step; the share of attention on the first token; the mean gate."""
     length = config.length
-    graph, trained, rest = nnx.split(Model(length, nnx.Rngs(key)), _is_trained(behind), ...)
+    model = Model(length, nnx.Rngs(key))
+    graph, trained, rest = nnx.split(model, _is_trained(behind), nnx.Not(_is_trained(behind)))
     optimizer = optax.adam(config.learning_rate)
 
     def draw(key: Array) -> Array:
