@@ -180,7 +180,8 @@ def _train(key: Array, *, behind: str, config: Config) -> tuple[Array, Array, Ar
     """The loss by step; the share of attention on the first token; the mean gate."""
     length = config.length
     model = Model(length, nnx.Rngs(key))
-    graph, trained, rest = nnx.split(model, _is_trained(behind), nnx.Not(_is_trained(behind)))
+    parts: Any = nnx.split(model, _is_trained(behind), ...)
+    graph, trained, rest = parts
     optimizer = optax.adam(config.learning_rate)
 
     def draw(key: Array) -> Array:
