@@ -111,7 +111,7 @@ def _measure_on(point: Mapping[str, Any], config: Config) -> xr.Dataset:
     # The first depth, width and number of seeds are one size, measured once.
     requests = list(dict.fromkeys(json.dumps(size) for size in sizes))
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.depth.footprint"],
+        [sys.executable, "-m", "experiments.depth._footprint"],
         input=f"[{','.join(requests)}]",
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
         cwd=Path(__file__).parents[2],

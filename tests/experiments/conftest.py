@@ -155,7 +155,7 @@ def small_run(standard_promotion):
         claims = experiment.claims(dataset)
         assert len({claim.name for claim in claims}) == len(claims)
         figure = experiment.plot(dataset)
-        assert all(axes.get_xlabel() for axes in figure.axes[:3])
+        assert all(a.get_xlabel() or a.figure.get_supxlabel() for a in figure.axes[:3])
         plt.close(figure)
         return {claim.name: claim for claim in claims}
 

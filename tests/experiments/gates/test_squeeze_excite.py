@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from experiments.gates import squeeze_excite
@@ -18,7 +17,7 @@ def test_a_tiny_run_has_claims_and_a_figure(small_run):
         ),
     )
     assert found
-    assert all(np.isfinite(claim.expected) for claim in found.values())
+    assert all(claim.verdict != "fails" for claim in found.values())
 
 
 def test_refusal():
