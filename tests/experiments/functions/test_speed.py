@@ -34,7 +34,7 @@ def test_claims_pass_no_verdict_and_come_from_the_times(dataset):
     claims = speed.claims(dataset)
     light = 2 * len(lightness.FUNCTIONS) + 2 * len(lightness.ACTIVATIONS) + 3
     assert len(claims) == 3 * 2 * 2 + light
-    assert {claim.verdict for claim in claims} == {None}
+    assert {claim.verdict for claim in claims} <= {"reported", "below its aim"}
     slower = dataset.assign(
         seconds=dataset["seconds"].where(dataset["contestant"] != "jax", 2 * dataset["seconds"])
     )
