@@ -144,9 +144,10 @@ def test_a_formula_becomes_mathml_or_an_error(offline):
 def test_what_a_page_loads_from_elsewhere_is_found(offline, tmp_path):
     (tmp_path / "page.html").write_text(
         '<a href="https://arxiv.org"></a><script src="https://cdn.example/x.js"></script>'
-        '<link rel="stylesheet" href="_static/own.css"><img src="plot.png">'
+        '<link rel="stylesheet" href="_static/own.css"><img src="plot.png">',
+        "utf-8",
     )
-    (tmp_path / "own.css").write_text("@font-face {src: url(//fonts.example/a.woff2)}")
+    (tmp_path / "own.css").write_text("@font-face {src: url(//fonts.example/a.woff2)}", "utf-8")
     assert list(offline.loaded_from_elsewhere(tmp_path)) == [
         "page.html loads https://cdn.example/x.js",
         "own.css loads //fonts.example/a.woff2",
