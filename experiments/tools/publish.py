@@ -121,9 +121,7 @@ class _Pages:
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not marked.search(text):
             raise Refusal(f"{page} has no place for a result: <!-- {name} -->")
-        self._texts[page] = marked.sub(
-            lambda match: f"{match[1]}\n{content.strip()}\n\n{match[2]}", text
-        )
+        self._texts[page] = marked.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
     def write(self) -> None:
         """Writes those that changed."""
@@ -149,7 +147,8 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
         if folder is None:
             continue
         if name in _TABLES:
-            pages.put(_TABLES[name], name, (folder / "table.md").read_text("utf-8"))
+            table = (folder / "table.md").read_text("utf-8").strip()
+            pages.put(_TABLES[name], name, f"\n{table}\n")
         if name in _BRIEF:
             dataset = storage.from_bytes((folder / "data.nc").read_bytes())
             pages.put("README.md", f"{name} in brief", _BRIEF[name](dataset))
@@ -162,7 +161,7 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
         before = json.loads(path.read_text("utf-8")) if path.exists() else None
         content = certificate(tried, before)
         storage.write_bytes(path, f"{json.dumps(content, indent=2)}\n".encode())
-        pages.put("docs/accuracy.md", "certify", _certified(content))
+        pages.put("docs/accuracy.md", "certify", f"\n{_certified(content)}\n")
         written.append(f"docs/accuracy.md and {path.name}: certify from {tried}")
     pages.write()
     depth = newest(results, "gradient_depth")
