@@ -48,7 +48,8 @@ def _forgetting(layer: str, rate: float, steps: int) -> Finding:
         f"Each step through {layer} multiplies the gradient by {10**rate:.3g}: it remembers about "
         f"{max(memory, 0.1):.2g} steps, and of {steps} only x{power(rate * steps)} is left.",
         "Initialise the gates for that length: their biases by "
-        f"`sigjax.initializers.chrono({steps})`, or a linear recurrence's decay nearer to 1 (`max_radius` of `sigjax.nn.RGLRU`).",
+        f"`sigjax.initializers.chrono({steps})`, or a linear recurrence's decay nearer to 1 "
+        "(`max_radius` of `sigjax.nn.RGLRU`).",
     )
 
 
