@@ -64,7 +64,7 @@ class Config(Settings):
     """Examples per gradient."""
     seeds: int = 2
     """Independent networks per setting."""
-    depths: Annotated[tuple[int, ...], Within(2 * EDGE + 2)] = (10, 100, 1000)
+    depths: Annotated[tuple[int, ...], Within(2 * EDGE + 2)] = (10, 1000)
     """Depths at which the rate is measured; the last is drawn layer by layer."""
     wide_width: int = 1000
     """Width at which the rate is held to the theory."""
