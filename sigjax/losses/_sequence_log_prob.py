@@ -1,5 +1,7 @@
 """The log-probability that a language model gives to an answer."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -119,7 +121,7 @@ def _own(z: Array, label: Array, is_label: Array) -> Array:
     return jnp.sum(jnp.where(is_label, z, 0), axis=-1, keepdims=True)
 
 
-def _array(name: str, value: ArrayLike, kind: type) -> Array:
+def _array(name: str, value: ArrayLike, kind: Any) -> Array:
     dtype = getattr(value, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, kind):
         wanted = "boolean" if kind is jnp.bool_ else "integers"

@@ -438,6 +438,8 @@ def test_weights_are_sown_and_wrong_inputs_refused():
         layer(INPUTS[..., :4])
     with pytest.raises(ValueError, match="'inputs_v' must come with 'inputs_k'"):
         layer(INPUTS, None, INPUTS)
+    with pytest.raises(ValueError, match="'input_positions' must be None"):
+        layer(INPUTS, input_positions=np.arange(INPUTS.shape[-2]))
 
 
 def test_a_layer_put_in_place_of_a_projection_is_called():

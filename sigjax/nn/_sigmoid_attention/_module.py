@@ -94,6 +94,7 @@ class SigmoidAttention(Attention):
         is_causal: bool = False,
         out_sharding: Any = None,
         qkv_sharding: Any = None,
+        input_positions: ArrayLike | None = None,
         return_gates: bool = False,
     ) -> Any:
         """Attends from `inputs_q` to `inputs_k`.
@@ -104,11 +105,20 @@ class SigmoidAttention(Attention):
           mask: broadcastable to `[..., num_heads, T, S]`; where False, a key is not seen.
           deterministic, rngs, sow_weights, decode, is_causal, out_sharding, qkv_sharding: as for
             `flax.nnx.MultiHeadAttention`; when decoding, `is_causal` has nothing to add.
+          input_positions: nothing here takes positions; None is what Flax gives without them.
           return_gates: whether to return the weights, `[..., num_heads, T, S]`, too.
 
         Returns:
           `[..., T, out_features]`, and the weights before dropout if asked for.
+
+        Raises:
+          ValueError: if positions are given.
         """
+        if input_positions is not None:
+            raise ValueError(
+                "sigjax.nn.SigmoidAttention: argument 'input_positions' must be None, since "
+                "nothing here uses positions, got some; sigjax.nn.GatedAttention hands them on"
+            )
         given = self.project(inputs_q, inputs_k, inputs_v, mask, is_causal, decode, qkv_sharding)
         key = self.dropout_key(deterministic, rngs)
         gates = self._gates(given) if return_gates or sow_weights or key is not None else None
