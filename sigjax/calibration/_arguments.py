@@ -18,8 +18,15 @@ class _SupportsArray(Protocol):
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray: ...
 
 
+@runtime_checkable
+class _SupportsJaxArray(Protocol):
+    """Variables of a module: what JAX can read."""
+
+    def __jax_array__(self) -> Array: ...
+
+
 # Arrays, what becomes one, or Python numbers in a list.
-Values = ArrayLike | Sequence[Any] | _SupportsArray
+Values = ArrayLike | Sequence[Any] | _SupportsArray | _SupportsJaxArray
 # A number of examples: an integer, or the symbol that `jax.export` puts in its place.
 Size = Any
 # Says of each value whether there can be one like it.
