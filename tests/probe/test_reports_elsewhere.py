@@ -1,4 +1,4 @@
-"""A report is a tree of arrays: a checkpoint keeps it, and a sequence read both ways has rows."""
+"""Reports in checkpoints, on several devices by pmap, and of sequences read both ways."""
 
 import jax
 import jax.numpy as jnp
@@ -56,3 +56,17 @@ def test_both_directions_have_parameters_and_no_finding():
     found = [row.log10_parameter_gradient for row in report.rows if "backward_rnn" in row.name]
     total = np.sqrt(np.nansum(10.0 ** (2 * np.array(found, float))))
     assert total == pytest.approx(norm, rel=1e-5)
+
+
+def test_every_device_has_the_report_of_its_part():
+    model, parts = nnx.Linear(4, 3, rngs=nnx.Rngs(0)), X.reshape(4, 2, 6, 4)
+    measure = value_and_grad(lambda model, x: jnp.mean(jnp.tanh(model(x)) ** 2))
+
+    @nnx.pmap(in_axes=(None, 0))
+    def on_devices(model, x):
+        loss, _, report = measure(model, x)
+        return loss, report
+
+    _, reports = on_devices(model, parts)
+    third = jax.tree.map(lambda array: array[2], reports)
+    assert str(third) == str(measure(model, parts[2])[2])
