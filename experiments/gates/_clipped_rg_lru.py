@@ -29,14 +29,19 @@ def _slope(x: Array, cotangent: Array) -> tuple[Array]:
 _root.defvjp(lambda x: (jnp.sqrt(x), x), _slope)
 
 
+def gate_logits(weights: Mapping[str, Array], x: Array) -> Array:
+    """Inputs `[..., features]` times the blocks of a gate, plus its bias, in the inputs' dtype."""
+    kernel, bias = (weights[part].astype(x.dtype) for part in ("kernel", "bias"))
+    blocks, width, _ = kernel.shape
+    z = jnp.einsum("...hi,hij->...hj", x.reshape(*x.shape[:-1], blocks, width), kernel)
+    return (z + bias).reshape(x.shape)
+
+
 def decay_and_multiplier(weights: Mapping[str, Any], x: Array) -> tuple[Array, Array, Array]:
     """a, $\\sqrt{1 - a^2}$ and the input gate, in the dtype of the inputs `[..., features]`."""
 
     def gate(name: str) -> Array:
-        kernel, bias = (weights[name][part].astype(x.dtype) for part in ("kernel", "bias"))
-        blocks, width, _ = kernel.shape
-        z = jnp.einsum("...hi,hij->...hj", x.reshape(*x.shape[:-1], blocks, width), kernel)
-        return jax.nn.sigmoid(z + bias).reshape(x.shape)
+        return jax.nn.sigmoid(gate_logits(weights[name], x))
 
     log_a = -8.0 * gate("a_gate") * jax.nn.softplus(weights["a_param"].astype(x.dtype))
     return jnp.exp(log_a), _root(1 - jnp.exp(2 * log_a)), gate("input_gate")

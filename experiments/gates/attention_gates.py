@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, gather, reported, spread, sweep
-from experiments.harness.stopwatch import Call, contestants, median_seconds
+from experiments.harness.stopwatch import compiled, median_seconds
 
 TIMED = True
 HEADS, DEPTH = 8, 64
@@ -96,13 +96,11 @@ def _of_length(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Da
         "all pairs": _plain,
         "jax.nn, softmax": functools.partial(_attend, "softmax"),
     }
-    calls = {name: Call.of(training(function), *given) for name, function in functions.items()}
-    ready = contestants(calls)
-    seconds = median_seconds(ready, config.rounds)
-    memory = []
-    for function in functions.values():
-        analysis = jax.jit(training(function)).lower(*given).compile().memory_analysis()
-        memory.append(float(analysis.temp_size_in_bytes) if analysis else np.nan)
+    programs = compiled({name: jax.jit(training(f)).lower(*given) for name, f in functions.items()})
+    calls = {name: functools.partial(program, *given) for name, program in programs.items()}
+    seconds = median_seconds(calls, config.rounds)
+    analyses: list[Any] = [program.memory_analysis() for program in programs.values()]
+    memory = [float(a.temp_size_in_bytes) if a else np.nan for a in analyses]
     return xr.Dataset(
         {
             "size": ("form", np.array(sizes, np.float64)),

@@ -32,7 +32,7 @@ from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from experiments.harness.claims import Relation
 from sigjax import softplus_inverse
 
-from ._clipped_rg_lru import ClippedRGLRU, clipped_rg_lru, decay_and_multiplier
+from ._clipped_rg_lru import ClippedRGLRU, clipped_rg_lru, decay_and_multiplier, gate_logits
 from ._tasks import ADDING
 from ._training import EMBEDDING, SequenceModel, train
 
@@ -90,10 +90,7 @@ def _plain(weights: Mapping[str, Any], x: Array, first: Array) -> Array:
     """The recurrence as it is written, for float64."""
 
     def gate(name: str) -> Array:
-        kernel, bias = weights[name]["kernel"], weights[name]["bias"]
-        blocks, width, _ = kernel.shape
-        z = jnp.einsum("...hi,hij->...hj", x.reshape(*x.shape[:-1], blocks, width), kernel) + bias
-        return (1 / (1 + jnp.exp(-z))).reshape(x.shape)
+        return 1 / (1 + jnp.exp(-gate_logits(weights[name], x)))
 
     log_a = -8 * gate("a_gate") * jnp.logaddexp(0, weights["a_param"])
     inflow = jnp.sqrt(-jnp.expm1(2 * log_a)) * gate("input_gate") * x

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import sigjax.nn as snn
+from experiments.gates._clipped_rg_lru import clipped_rg_lru
 from sigjax.nn._rg_lru import _linear_recurrence as recurrences
 from sigjax.nn._rg_lru._forgetting import forgetting, log_scale
 from sigjax.nn._rg_lru._ring import ring
@@ -218,35 +219,6 @@ def of_memory(memory, features, heads):
     return cell
 
 
-def clipped(weights, x, first):
-    """The authors' form: all in bfloat16 but the state, the root's derivative clipped at 1,000."""
-
-    @jax.custom_vjp
-    def root(x):
-        return jnp.sqrt(x)
-
-    def backward(x, cotangent):
-        return (cotangent / (2 * jnp.sqrt(jnp.maximum(x, 1 / (4 * 1000.0**2)))),)
-
-    root.defvjp(lambda x: (jnp.sqrt(x), x), backward)
-
-    def gate(name):
-        kernel, bias = (weights[name][part].astype(x.dtype) for part in ("kernel", "bias"))
-        blocks, width, _ = kernel.shape
-        z = jnp.einsum("tbhi,hij->tbhj", x.reshape(*x.shape[:-1], blocks, width), kernel)
-        return jax.nn.sigmoid(z + bias).reshape(x.shape)
-
-    log_a = -8.0 * gate("a_gate") * jax.nn.softplus(weights["a_param"].astype(x.dtype))
-    inflow = x * gate("input_gate") * root(1 - jnp.exp(2 * log_a))
-
-    def step(state, given):
-        a, b = (part.astype(jnp.float32) for part in given)
-        state = a * state + b
-        return state, state.astype(x.dtype)
-
-    return jax.lax.scan(step, first, (jnp.exp(log_a), inflow))[1]
-
-
 def errors_in_bfloat16(memory, steps, batch, features, heads):
     """Error of the states and cosines of the gradients: of the unit, and of the authors' form."""
     cell = of_memory(memory, features, heads)
@@ -265,7 +237,7 @@ def errors_in_bfloat16(memory, steps, batch, features, heads):
     found = []
     for form, given in (
         (lambda weights, x: run(weights, x, jnp.asarray(first))[0], weights),
-        (lambda weights, x: clipped(weights, x, jnp.asarray(first)), pure),
+        (lambda weights, x: clipped_rg_lru(weights, x, jnp.asarray(first)), pure),
     ):
 
         def both(given, x, form=form):
