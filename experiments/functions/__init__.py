@@ -1,3 +1,10 @@
 """The sigmoid itself: its values, its slope, how fast they are, and what sums of it can draw."""
 
-EXPERIMENTS = ("accuracy", "certify", "speed", "linear_heart", "universal_approximation")
+EXPERIMENTS = (
+    "sigmoid_and_slope",
+    "linear_heart",
+    "accuracy",
+    "certify",
+    "speed",
+    "universal_approximation",
+)
