@@ -214,6 +214,7 @@ def float64(tree):
 
 CASES = [
     (name, layers, sequences, dtype)
+    for name in CELLS
     for sequences, layers, dtype in [
         ("one batch axis", "every bias", np.float32),
         ("none", "no bias", np.float32),
@@ -223,5 +224,4 @@ CASES = [
         ("all", "plain", np.float64),
         ("all, given", "LoRA", np.float64),
     ]
-    for name in CELLS
 ]

@@ -27,8 +27,10 @@ from tests.nn.recurrences import (
     program,
 )
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
-@pytest.mark.sampled(2)
+
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("name", "layers", "sequences", "dtype"), CASES, ids=str)
 def test_values_and_both_modes_are_those_of_loops(name, layers, sequences, dtype):
     sequences = SEQUENCES[sequences]
@@ -76,8 +78,8 @@ def test_called_layers_give_what_the_recurrence_gives(name):
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("layers", ["plain", "LoRA of one"])
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("layers", ["plain", "LoRA of one"])
 def test_bfloat16_is_summed_and_gated_in_float32(name, layers):
     """Products of 16-bit numbers, everything else in float32: for a plain cell the error is of the
     rounded state, inputs and kernels alone, and forward mode is reverse mode."""
@@ -149,17 +151,20 @@ def test_no_step_at_all(name, layers, compiled):
         lengths = jnp.zeros(2, int)
         return rnn(x, initial_carry=first, return_carry=True, seq_lengths=lengths, **options)
 
-    with jax.disable_jit(not compiled):
-        last, outputs, gates = run(rnn, return_gates=True, reverse=True)
+    def everything(rnn):
         gradient = nnx.grad(lambda rnn: sum(map(jnp.sum, jax.tree.leaves(run(rnn)))))(rnn)
+        return run(rnn, return_gates=True, reverse=True), gradient
+
+    with jax.disable_jit(not compiled):
+        (last, outputs, gates), gradient = nnx.jit(everything)(rnn)
     chex.assert_trees_all_equal(last, first)
     chex.assert_shape([outputs, *gates], (2, 0, HIDDEN))
     assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("layers", ["plain", "LoRA"])
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("layers", ["plain", "LoRA"])
 def test_a_state_keeps_its_dtype_and_is_float32_on_the_way(name, layers):
     rnn = snn.RNN(build(name, layers, jnp.bfloat16), return_carry=True)
     x = jnp.sin(jnp.arange(2 * 200 * IN)).reshape(2, 200, IN).astype(jnp.bfloat16)
@@ -181,7 +186,7 @@ def test_gates_of_padded_reset_and_reversed_sequences(name, layers):
     cell = build(name, layers)
     x, _ = data(sequences, np.float32)
     options = {**sequences.options(), "keep_order": True, "return_gates": True}
-    _, outputs, gates = snn.RNN(cell)(x, **options)
+    _, outputs, gates = jax.jit(lambda x: snn.RNN(cell)(x, **options))(x)
     if name == "LSTMCell":
         chex.assert_shape([*gates], outputs.shape)
         return
