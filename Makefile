@@ -29,7 +29,8 @@ help:
 	@echo "make docs      execute the notebooks, write docs/_build/html"
 	@echo "make accelerator   accuracy, speed and gradient_depth on a GPU, within ten minutes"
 	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (40 minutes)"
-	@echo "make publish   put what finished runs measured into README.md and certificates/"
+	@echo "make publish   put what finished runs measured into README.md and certificates/;"
+	@echo "               with PRESET=paper also into docs/gallery"
 	@echo "make lock      choose new versions for requirements.lock (needs uv)"
 	@echo "make clean     remove environments, caches and results"
 
@@ -58,6 +59,7 @@ lint: $(STAMP)
 
 check: lint
 	$(BIN)/python -m pytest -n 2 --slice -q
+	@$(BIN)/python -m experiments.tools.gallery.stale
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -80,7 +82,7 @@ certify: $(STAMP)
 	$(BIN)/python -m experiments run certify --preset paper $(FLAGS)
 
 publish: $(STAMP)
-	$(BIN)/python -m experiments.tools.publish
+	$(BIN)/python -m experiments.tools.publish --preset $(PRESET) $(FLAGS)
 
 lock:
 	$(COMPILE) --extra test -o requirements.lock

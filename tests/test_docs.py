@@ -104,14 +104,17 @@ def test_every_name_of_sigjax_itself_is_documented():
 
 
 def test_every_page_is_in_a_table_of_contents():
-    text = (DOCS / "index.md").read_text("utf-8")
     pages = {str(p.relative_to(DOCS).with_suffix("")) for p in DOCS.glob("**/*.md")} - {"index"}
-    pages = {page for page in pages if not page.startswith("_build")}
-    assert pages == set(re.findall(r"^(?:api/)?\w+$", text, re.MULTILINE))
+    listed = set()
+    for folder in ("", "gallery/"):
+        text = (DOCS / folder / "index.md").read_text("utf-8")
+        names = re.findall(r"^(?:\w+/)?\w+$", text, re.MULTILINE)
+        listed |= {folder + name for name in names}
+    assert {page for page in pages if not page.startswith("_build")} == listed
 
 
 def test_links_between_pages_lead_somewhere():
-    pages = [*DOCS.glob("*.md"), *(DOCS / "api").glob("*.md")]
+    pages = [*DOCS.glob("*.md"), *(DOCS / "api").glob("*.md"), *(DOCS / "gallery").glob("*.md")]
     links = [
         (page, target)
         for page in pages

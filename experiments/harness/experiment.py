@@ -42,6 +42,14 @@ def themes(package: str) -> dict[str, tuple[str, ...]]:
     }
 
 
+def about(package: str, theme: str) -> tuple[str, str]:
+    """A theme's title, and what it is about: its docstring before the colon and behind it."""
+    text = (importlib.import_module(f"{package}.{theme}").__doc__ or theme).strip()
+    title, _, rest = text.partition(":")
+    rest = rest.strip()
+    return title.rstrip("."), rest[:1].upper() + rest[1:]
+
+
 def names(package: str) -> list[str]:
     """The experiments of a package, in the order of the article."""
     return [name for members in themes(package).values() for name in members]

@@ -1,7 +1,6 @@
 """Every figure with its claims beside it, as one page that needs nothing but its folder."""
 
 import dataclasses
-import importlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -128,16 +127,14 @@ def _all_themes(package: str, stored: Iterable[str]) -> dict[str, tuple[str, ...
 def _theme(
     results: Path, package: str, theme: str, names: list[str], stored: dict[str, list[StoredRun]]
 ) -> Theme:
-    about = "Other experiments"
+    title, about = "Other experiments", ""
     if theme != _OTHERS:
-        about = (importlib.import_module(f"{package}.{theme}").__doc__ or theme).strip()
-    title, _, rest = about.partition(":")
+        title, about = experiment.about(package, theme)
     entries = [
         Entry(name, theme, notes(package, name), [_shown(results, run) for run in stored[name]])
         for name in names
     ]
-    about = rest.strip()
-    return Theme(theme, title.rstrip("."), about[:1].upper() + about[1:], entries)
+    return Theme(theme, title, about, entries)
 
 
 def _shown(results: Path, run: StoredRun) -> Shown:

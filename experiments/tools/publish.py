@@ -1,12 +1,14 @@
 """Copies what finished runs measured into README, the documentation and the certificates.
 
-    python -m experiments.tools.publish [--results results]      (or: make publish)
+    python -m experiments.tools.publish [--preset paper] [--results results]
+    (or: make publish, make publish PRESET=paper)
 
 The tables between `<!-- NAME -->` and `<!-- /NAME -->` in docs/accuracy.md and docs/speed.md are
 replaced by those of the newest run of that experiment, what stands between `<!-- NAME in brief -->`
 and its end in README.md by the most important of it, the certificate in `certificates/` by that of
 the newest run of all numbers of `certify` (if it tried some functions or derivatives only, they
-replace theirs), and `docs/gradient_depth.png` by that experiment's figure. What has no run stays.
+replace theirs), and `docs/gradient_depth.png` by that experiment's figure. With `--preset paper`
+the finished runs at the papers' sizes go into `docs/gallery/`, too. What has no run stays.
 """
 
 import dataclasses
@@ -16,7 +18,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from experiments.functions import certify
 from experiments.harness import storage
@@ -25,14 +27,17 @@ from experiments.harness.program import carried_out
 from experiments.harness.refusal import Refusal
 
 from . import _brief
+from .gallery import publish_gallery
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Where to read from."""
+    """What to publish, and where to read it from."""
 
+    preset: Literal["quick", "paper"] = "quick"
+    """With paper the gallery is renewed; runs at quick size have no place in it."""
     results: Path = Path("results")
     """Folder that holds the results."""
 
@@ -173,7 +178,10 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Publishes and tells; 0."""
-    written = publish(parsed(Options, argv, prog="python -m experiments.tools.publish").results)
+    options = parsed(Options, argv, prog="python -m experiments.tools.publish")
+    written = publish(options.results)
+    if options.preset == "paper":
+        written += publish_gallery(options.results, ROOT / "docs" / "gallery")
     print("\n".join(written) or "no finished run was found")
     return 0
 

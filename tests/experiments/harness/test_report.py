@@ -158,7 +158,7 @@ def test_the_newest_run_of_a_preset_is_shown(results, package):
 def test_an_experiment_that_the_package_has_no_more_is_among_others(results):
     page = Page(write_report(results(), "experiments"))
     assert [found["data-theme"] for found in page.having("data-theme")] == ["others"]
-    assert "Not run here: accuracy, certify, speed," in page.text
+    assert "Not run here: sigmoid_and_slope, linear_heart, accuracy," in page.text
 
 
 def test_a_page_without_runs(tmp_path, package):

@@ -1,0 +1,120 @@
+"""Takes finished runs of the papers' sizes into the gallery, whole and within its limits."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from experiments.harness import experiment, storage
+from experiments.harness.refusal import Refusal
+from experiments.harness.report import describe
+from experiments.harness.stored import StoredRun, newest
+
+from .data import small_data, thinned
+from .figure import small_png, small_svg
+from .pages import index, page
+from .record import Published, read, record_of
+
+LARGEST = 15_000_000  # bytes of the whole gallery
+
+
+def publish_gallery(
+    results: Path,
+    folder: Path,
+    package: str = "experiments",
+    preset: str = "paper",
+    *,
+    limit: int = LARGEST,
+) -> list[str]:
+    """Publishes the newest run of each experiment whose settings are those of the preset.
+
+    Args:
+      results: folder of finished runs.
+      folder: the gallery's; what is there of other experiments stays.
+      package: what the experiments are of.
+      preset: the size.
+      limit: of all files of the gallery, in bytes.
+
+    Returns:
+      What was published, and what was not and why, a line each.
+
+    Raises:
+      Refusal: if a figure, a data file or the gallery would be too large; then nothing is written.
+    """
+    said: list[str] = []
+    pending: dict[str, bytes] = {}
+    published = read(folder)
+    known = experiment.names(package)
+    for name, runs in newest(results).items():
+        run = next((run for run in runs if run.preset == preset), None)
+        if name not in known or run is None:
+            continue
+        reason = _unfit(run, package)
+        if reason:
+            said.append(f"{name}: not published, {reason}")
+            continue
+        files, result = _files(run, package)
+        published[name] = result
+        changed = _changed(folder, files)
+        pending |= changed
+        said.append(f"{name}: published {f'from {run.folder}' if changed else 'before'}")
+    pending |= _changed(folder, {"index.md": index(published, package).encode()})
+    _check_size(folder, pending, limit)
+    storage.make_folder(folder)
+    for file, content in pending.items():
+        storage.write_bytes(folder / file, content)
+    return said
+
+
+def _changed(folder: Path, files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files that are not there, or otherwise."""
+    return {
+        name: content
+        for name, content in files.items()
+        if not (folder / name).exists() or (folder / name).read_bytes() != content
+    }
+
+
+def _unfit(run: StoredRun, package: str) -> str:
+    """Why a run cannot be published; "" if it can."""
+    config = getattr(experiment.load(package, run.name).Config, run.preset)()
+    if run.record["config"] != json.loads(json.dumps(dataclasses.asdict(config), default=str)):
+        return f"{run.folder} has other settings than its preset today"
+    if not run.claims:
+        return f"{run.folder} has no claims"
+    data = run.file("data.nc")
+    if data is None or storage.digest(data.read_bytes()) != run.record.get("data_sha256"):
+        return f"{run.folder / 'data.nc'} is not what the run recorded"
+    missing = [name for name in ("figure.png", "figure.svg") if run.file(name) is None]
+    return f"{run.folder} has no {missing[0]}" if missing else ""
+
+
+def _files(run: StoredRun, package: str) -> tuple[dict[str, bytes], Published]:
+    """Names and content of what is published; the JSON is last and tells if all are there."""
+    name = run.name
+    try:
+        data, kept = small_data((run.folder / "data.nc").read_bytes())
+        picture = small_png((run.folder / "figure.png").read_bytes())
+    except Refusal as refusal:
+        raise Refusal(f"{name}: {refusal}") from refusal
+    drawing = small_svg((run.folder / "figure.svg").read_bytes())
+    files = {f"{name}.png": picture, f"{name}.nc": data}
+    others = {"data (netCDF)": f"{name}.nc", "claims (JSON)": f"{name}.json"}
+    if drawing is not None:
+        files[f"{name}.svg"] = drawing
+        others["figure as SVG"] = f"{name}.svg"
+    result = Published(name, record_of(run, files, thinned(kept)))
+    text = page(result, package, describe(run), others)
+    files[f"{name}.md"] = text.encode()
+    files[f"{name}.json"] = f"{json.dumps(result.record, indent=1)}\n".encode()
+    return files, result
+
+
+def _check_size(folder: Path, pending: dict[str, bytes], limit: int) -> None:
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.*")}
+    sizes |= {name: len(content) for name, content in pending.items()}
+    if sum(sizes.values()) > limit:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise Refusal(
+            f"{folder} would hold {sum(sizes.values())} bytes, more than {limit}; the largest file "
+            f"is {largest} with {sizes[largest]}"
+        )

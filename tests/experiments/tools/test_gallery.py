@@ -1,0 +1,171 @@
+"""What is published: whole, within its limits, and known to be stale when the code has changed."""
+
+import importlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from PIL import Image
+
+from experiments.harness import experiment, storage
+from experiments.harness.code import code_digest
+from experiments.harness.command_line import main
+from experiments.harness.refusal import Refusal
+from experiments.tools.gallery import publish_gallery
+from experiments.tools.gallery.data import small_data
+from experiments.tools.gallery.figure import small_png
+from experiments.tools.gallery.pages import plain
+from experiments.tools.gallery.record import damaged, read
+from experiments.tools.gallery.stale import stale
+
+FILES = {"index.md", "squares.json", "squares.md", "squares.nc", "squares.png", "squares.svg"}
+
+
+@pytest.fixture
+def run(package, tmp_path, capsys):
+    """Runs the toy experiment at its paper's size; where its results are."""
+
+    def run(*flags):
+        results = tmp_path / "results"
+        assert (
+            main(
+                ["run", "squares", "--preset", "paper", "--results", str(results), *flags], package
+            )
+            == 0
+        )
+        return results
+
+    return run
+
+
+def _published(results, tmp_path, package, **options):
+    folder = tmp_path / "docs" / "gallery"
+    return publish_gallery(results, folder, package, **options), folder
+
+
+def test_a_finished_run_is_published_with_its_claims_data_and_page(run, package, tmp_path):
+    said, folder = _published(run(), tmp_path, package)
+    assert said[0].startswith("squares: published from ")
+    assert {path.name for path in folder.iterdir()} == FILES
+    record = json.loads((folder / "squares.json").read_text("utf-8"))
+    wanted = {"preset", "digest", "commit", "seed", "device", "versions", "seconds", "claims"}
+    assert record.keys() >= wanted
+    assert record["digest"] == code_digest(f"{package}.numbers.squares")
+    assert [claim["verdict"] for claim in record["claims"]] == ["holds", "reported"]
+    data = storage.from_bytes((folder / "squares.nc").read_bytes())
+    assert data["square"].sizes["number"] == 6
+    page = (folder / "squares.md").read_text("utf-8")
+    assert r"3 squared \<b\>" in page  # what a claim says is no markup
+    assert "3 squared is 9" in page
+    for name in ("squares.nc", "squares.json", "squares.svg"):
+        assert f"]({name})" in page
+    index = (folder / "index.md").read_text("utf-8")
+    assert "[squares](squares.md)" in index
+    assert "1 holds, 0 fail" in index
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    said, _ = _published(tmp_path / "results", tmp_path, package)
+    assert said == ["squares: published before"]
+    assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_other_settings_than_the_papers_are_not_published(run, package, tmp_path):
+    said, folder = _published(run("--count", "5"), tmp_path, package)
+    assert "other settings" in said[0]
+    assert {path.name for path in folder.iterdir()} == {"index.md"}
+    assert "Not published yet: `squares`" in (folder / "index.md").read_text("utf-8")
+
+
+def test_a_gallery_that_grows_too_large_is_refused_and_nothing_written(run, package, tmp_path):
+    results = run()
+    with pytest.raises(Refusal, match=r"would hold \d+ bytes, more than 1000; the largest file is"):
+        _published(results, tmp_path, package, limit=1000)
+    assert not (tmp_path / "docs").exists()
+
+
+def test_a_write_that_fails_leaves_a_gallery_that_is_known_to_be_unfinished(
+    run, package, tmp_path, monkeypatch
+):
+    results, write = run(), storage.write_bytes
+
+    def fails(path, content):
+        if path.name == "squares.png" and path.exists():
+            raise Refusal("the disk is full")
+        write(path, content)
+
+    _, folder = _published(results, tmp_path, package)
+    assert damaged(folder, read(folder)["squares"]) == []
+    (folder / "squares.png").write_bytes(b"half a pic")
+    assert stale(folder, package) == ["squares: squares.png is not what was published with it"]
+    monkeypatch.setattr(storage, "write_bytes", fails)
+    with pytest.raises(Refusal, match="the disk is full"):
+        _published(results, tmp_path, package)
+    monkeypatch.undo()
+    assert len(stale(folder, package)) == 1
+    _published(results, tmp_path, package)
+    assert stale(folder, package) == []
+
+
+def test_a_result_of_other_code_is_stale(run, package, tmp_path, squares):
+    _, folder = _published(run(), tmp_path, package)
+    assert stale(folder, package) == []
+    source = Path(squares.__file__)
+    source.write_text(source.read_text("utf-8").replace("** 2.0", "** 2.5"), "utf-8")
+    code = importlib.import_module("experiments.harness.code")
+    for cached in (code.code_digest, code._tree, code._code):
+        cached.cache_clear()
+    (line,) = stale(folder, package)
+    assert line.startswith("squares: code ")
+    (source.parent / "squares.py").unlink()
+    importlib.import_module(f"{package}.numbers").EXPERIMENTS = ()
+    assert stale(folder, package) == ["squares: there is no such experiment any more"]
+
+
+def test_large_data_are_thinned_along_their_longest_dimension_and_say_so():
+    wide = xr.Dataset(
+        {"curve": (("seed", "z"), np.ones((3, 40_000))), "mean": ("seed", np.arange(3.0))},
+        coords={"z": np.arange(40_000.0)},
+    )
+    content, kept = small_data(storage.to_bytes(wide))
+    assert len(content) <= 300_000
+    assert kept == {"z": 8}  # 960 kB of curves with 320 kB of z
+    small = storage.from_bytes(content)
+    assert small.attrs["thinned"] == "every 8th z"
+    np.testing.assert_array_equal(small["z"], np.arange(0.0, 40_000, 8))
+    assert small.sizes["seed"] == 3
+    same = storage.to_bytes(wide.isel(z=slice(10)))
+    assert small_data(same) == (same, {})
+    with pytest.raises(Refusal, match="cannot be thinned to 100 bytes"):
+        small_data(same, limit=100)
+
+
+def test_a_large_figure_gets_fewer_colours_then_fewer_pixels_then_is_refused():
+    noise = np.random.default_rng(0).integers(0, 256, (500, 1500), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).convert("RGBA").save(buffer, "png")
+    content = small_png(buffer.getvalue(), 600_000)
+    assert len(content) <= 600_000
+    with Image.open(io.BytesIO(content)) as image:
+        assert 900 <= image.width < 1500
+        assert image.width / image.height == pytest.approx(3, rel=0.01)
+    with pytest.raises(Refusal, match="larger than 100000 bytes"):
+        small_png(buffer.getvalue(), 100_000)
+
+
+def test_text_is_not_taken_for_markup():
+    assert plain("a|b *c* d_e <f> $g$") == r"a\|b \*c\* d\_e \<f\> \$g\$"
+
+
+def test_what_is_published_is_of_the_experiments_and_whole():
+    folder = Path(__file__).parents[3] / "docs" / "gallery"
+    results = read(folder)
+    assert results.keys() <= set(experiment.names("experiments"))
+    for name, result in results.items():
+        assert damaged(folder, result) == []
+        assert result.claims
+        assert (folder / f"{name}.md").exists()
+        assert (folder / f"{name}.png").stat().st_size <= 150_000
+        assert (folder / f"{name}.nc").stat().st_size <= 300_000
+    assert sum(path.stat().st_size for path in folder.glob("*")) <= 15_000_000
