@@ -49,3 +49,14 @@ def figures_are_closed():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def hardly_optimized():
+    """To optimise the machine code of so many small programs takes longer than to run them.
+
+    XLA's own passes, such as fusion and the partitioning over a mesh, are as ever.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
