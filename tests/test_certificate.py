@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.functions.accuracy import ORDERS
-from experiments.oracle import floors, subjects
+from experiments.oracle import bounds, subjects
 from experiments.oracle.judge import errors
 
 CERTIFICATE = json.loads(
@@ -27,9 +27,9 @@ def test_every_number_was_tried_on_clean_code():
 @pytest.mark.parametrize(("name", "order"), CELLS)
 def test_the_worst_input_errs_as_recorded(name, order):
     cell = CERTIFICATE["errors"][name][ORDERS[order]]
-    assert cell["largest_error_ulp"] <= floors.FLOAT32_ULP[order]
+    assert cell["largest_error_ulp"] <= bounds.FLOAT32_ULP[order]
     x = np.full(4096, cell["at"], np.float32)
     found = errors(name, order, x, subjects.evaluate("sigjax", name, order, x)).ulp
     if jaxlib.__version__ == CERTIFICATE["versions"]["jaxlib"]:
         np.testing.assert_allclose(found, cell["largest_error_ulp"], atol=1e-4)
-    assert np.all(found <= floors.FLOAT32_ULP[order])
+    assert np.all(found <= bounds.FLOAT32_ULP[order])

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from sklearn.datasets import fetch_openml, load_digits
 
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 PIXELS = 64
 CLASSES = 10
@@ -52,7 +52,7 @@ def binary_images(name: str, key: Array) -> tuple[Batch, Batch]:
         OpenML and kept by scikit-learn).
 
     Raises:
-      Refusal: if MNIST cannot be fetched.
+      UsageError: if MNIST cannot be fetched.
     """
     if name == "digits":
         images, labels = load_digits(return_X_y=True)
@@ -61,7 +61,7 @@ def binary_images(name: str, key: Array) -> tuple[Batch, Batch]:
         try:
             images, labels = fetch_openml("mnist_784", return_X_y=True, as_frame=False)
         except OSError as error:
-            raise Refusal(
+            raise UsageError(
                 f"MNIST cannot be fetched from OpenML ({error}); offline use --data digits"
             ) from error
         tested = 10_000

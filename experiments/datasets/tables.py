@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 from sklearn.datasets import fetch_openml, load_breast_cancer, load_digits
 
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 # What is true of each digit, 0 to 9, as this data set draws it: an image has one to four labels.
 ATTRIBUTES = {
@@ -82,18 +82,18 @@ def several_labels(name: str, key: Array, tested: float) -> Split:
         genes, fetched from OpenML and kept by scikit-learn).
 
     Raises:
-      Refusal: if yeast cannot be fetched, or for another name.
+      UsageError: if yeast cannot be fetched, or for another name.
     """
     if name == "digits":
         images, digits = load_digits(return_X_y=True)
         labels = np.stack([np.isin(digits, which) for which in ATTRIBUTES.values()], axis=1)
         return _split(images, labels.astype(int), tuple(ATTRIBUTES), key, tested)
     if name != "yeast":
-        raise Refusal(f"data must be digits or yeast, not {name!r}")
+        raise UsageError(f"data must be digits or yeast, not {name!r}")
     try:
         genes, functions = fetch_openml(data_id=_YEAST, return_X_y=True, as_frame=True)
     except OSError as error:
-        raise Refusal(
+        raise UsageError(
             f"yeast cannot be fetched from OpenML ({error}); offline use --data digits"
         ) from error
     labels = (functions.to_numpy().astype(str) == "TRUE").astype(int)

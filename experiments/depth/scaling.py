@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 
 import sigjax
 from experiments.harness import Claim, Settings, Within, reported, sweep
-from experiments.harness.settings import refusal
+from experiments.harness.settings import wrong_value
 from sigjax.theory import mean_field
 
 TIMED = True
@@ -63,9 +63,9 @@ class Config(Settings):
         super().__post_init__()
         for name in ("depths", "widths", "seeds"):
             if len(getattr(self, name)) < 2:
-                raise refusal(name, "two or more sizes", getattr(self, name))
+                raise wrong_value(name, "two or more sizes", getattr(self, name))
         if 1 not in self.devices:
-            raise refusal("devices", "numbers with 1 among them", self.devices)
+            raise wrong_value("devices", "numbers with 1 among them", self.devices)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -13,14 +13,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.harness import Claim
-from experiments.oracle import floors
+from experiments.oracle import bounds
 from experiments.oracle.joints import JOINTS
 from experiments.oracle.loss_joints import LOSS_JOINTS
 from experiments.oracle.partials import Orders, hunt, multi_indices
 
 EVERY = JOINTS | LOSS_JOINTS
 ORDERS = ("value", "first derivative", "second derivative")
-_FULL = 1.0  # an error as large as its floor
+_FULL = 1.0  # an error as large as its bound
 
 
 def measure_point(
@@ -96,8 +96,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             Claim(
                 name=f"several arguments, {dtype}, {ORDERS[order]}: largest error, ulp "
                 f"({name}, derivative {partial})",
-                source="accuracy floors of this project: 1.5 ulp more than for one argument",
-                expected=floors.JOINT_ULP[dtype][order],
+                source="accuracy bounds of this project: 1.5 ulp more than for one argument",
+                expected=bounds.JOINT_ULP[dtype][order],
                 measured=ulp,
                 kind="exact",
                 relation="<=",
@@ -143,22 +143,22 @@ def _number(ulp: float) -> str:
 
 
 def draw(axis: Axes, dataset: xr.Dataset) -> None:
-    """A row a function, a column a dtype and order; the colour is the share of the floor."""
+    """A row a function, a column a dtype and order; the colour is the share of the bound."""
     columns = list(_cells(dataset))
     names = [str(name) for name in dataset["joint"].values]
     ulp = np.array([[cells[name].ulp for _, _, cells in columns] for name in names])
-    bounds = np.array([floors.JOINT_ULP[dtype][order] for dtype, order, _ in columns])
-    mesh = axis.imshow(ulp / bounds, cmap="YlOrRd", vmin=0.0, vmax=_FULL, aspect="auto")
+    promised = np.array([bounds.JOINT_ULP[dtype][order] for dtype, order, _ in columns])
+    mesh = axis.imshow(ulp / promised, cmap="YlOrRd", vmin=0.0, vmax=_FULL, aspect="auto")
     for (row, column), number in np.ndenumerate(ulp):
-        dark = number > 0.7 * bounds[column]
+        dark = number > 0.7 * promised[column]
         axis.text(
             column, row, f"{number:.2f}", ha="center", va="center", color="w" if dark else "k"
         )
     axis.set_xticks(
         range(len(columns)),
         [
-            f"{dtype}\n{ORDERS[order]}\nfloor {bound:g} ulp"
-            for (dtype, order, _), bound in zip(columns, bounds, strict=True)
+            f"{dtype}\n{ORDERS[order]}\nbound {bound:g} ulp"
+            for (dtype, order, _), bound in zip(columns, promised, strict=True)
         ],
         fontsize="small",
     )
@@ -166,4 +166,4 @@ def draw(axis: Axes, dataset: xr.Dataset) -> None:
     axis.tick_params(length=0)
     axis.grid(False)
     axis.set_title("functions of several arguments and losses: worst partial derivative, ulp")
-    plt.colorbar(mesh, ax=axis, label="error over its floor", extend="max", pad=0.01)
+    plt.colorbar(mesh, ax=axis, label="error over its bound", extend="max", pad=0.01)

@@ -27,7 +27,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
-from experiments.oracle import floors, subjects
+from experiments.oracle import bounds, subjects
 from experiments.oracle.judge import Worst, errors, worst
 from experiments.oracle.search import search
 from experiments.oracle.truth import TRUTHS
@@ -37,8 +37,8 @@ from . import _joint_accuracy as joint_accuracy
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 ORDERS = joint_accuracy.ORDERS
-# The functions that this project's floors in float32 and float64 are stated for.
-FLOORED = (
+# The functions that this project's bounds in float32 and float64 are stated for.
+BOUNDED = (
     *("sigmoid", "log_sigmoid", "softplus", "silu", "logit"),
     *("cross_entropy_of_1", "cross_entropy_of_0"),
 )
@@ -156,21 +156,21 @@ def _largest(ulp: xr.DataArray) -> tuple[str, float]:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Rounded once, the floors, and no wrong zero, infinity or NaN; jax's slope for comparison."""
+    """Rounded once, the bounds, and no wrong zero, infinity or NaN; jax's slope for comparison."""
     found = []
     for dtype in DTYPES:
-        for order, ulp64, ulp32 in zip(ORDERS, floors.FLOAT64_ULP, floors.FLOAT32_ULP, strict=True):
+        for order, ulp64, ulp32 in zip(ORDERS, bounds.FLOAT64_ULP, bounds.FLOAT32_ULP, strict=True):
             part = dataset["ulp"].sel(library="sigjax", dtype=dtype, order=order)
-            bound = {"float32": ulp32, "float64": ulp64}.get(dtype, floors.ROUNDED_ONCE_ULP)
+            bound = {"float32": ulp32, "float64": ulp64}.get(dtype, bounds.ROUNDED_ONCE_ULP)
             if dtype in ("float32", "float64"):
-                part = part.sel(function=[n for n in part["function"].values if n in FLOORED])
+                part = part.sel(function=[n for n in part["function"].values if n in BOUNDED])
             if part.size == 0:
                 continue
             name, ulp = _largest(part)
             found.append(
                 Claim(
                     name=f"{dtype}, {order}: largest error, ulp ({name})",
-                    source="accuracy floors of this project",
+                    source="accuracy bounds of this project",
                     expected=bound,
                     measured=ulp,
                     kind="exact",
@@ -219,13 +219,13 @@ def _focal(ulp: xr.DataArray) -> list[Claim]:
             relation="<=",
         )
         for dtype in ("float32", "float64")
-        for order, bound in zip(ORDERS, floors.FOCAL_ULP, strict=False)
+        for order, bound in zip(ORDERS, bounds.FOCAL_ULP, strict=False)
     ]
 
 
 def _beside_published(sigmoid_slope: xr.DataArray) -> list[Claim]:
     found = []
-    for dtype, published in floors.TT_METAL_ULP.items():
+    for dtype, published in bounds.TT_METAL_ULP.items():
         found.append(
             Claim(
                 name=f"{dtype}, sigmoid's first derivative, ulp, beside the only published figure",
@@ -280,8 +280,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     position = np.arange(dataset.sizes["function"])
     marks = dict(zip(subjects.LIBRARIES, ("o", "D", "x", "+"), strict=True))
     for row, dtype in enumerate(DTYPES):
-        floor = {"float32": floors.FLOAT32_ULP, "float64": floors.FLOAT64_ULP}.get(
-            dtype, 3 * (floors.ROUNDED_ONCE_ULP,)
+        bound = {"float32": bounds.FLOAT32_ULP, "float64": bounds.FLOAT64_ULP}.get(
+            dtype, 3 * (bounds.ROUNDED_ONCE_ULP,)
         )
         for column, order in enumerate(ORDERS):
             axis = axes[row, column]
@@ -290,10 +290,10 @@ def plot(dataset: xr.Dataset) -> Figure:
                 # An exact result has no place on a logarithmic axis: it is drawn at the bottom.
                 shown = ulp.clip(min=0.1)
                 axis.plot(position, shown, marks[library], label=library, fillstyle="none")
-            axis.axhline(floor[column], color="0.5", linewidth=1, label="floor")
+            axis.axhline(bound[column], color="0.5", linewidth=1, label="bound")
             axis.set_yscale("log")
-            whose = "floor" if dtype.endswith("16") else "floor of the core functions"
-            axis.set_title(f"{dtype}, {order}: {whose} {floor[column]:g} ulp")
+            whose = "bound" if dtype.endswith("16") else "bound of the core functions"
+            axis.set_title(f"{dtype}, {order}: {whose} {bound[column]:g} ulp")
             if row == 3:
                 axis.set_xticks(position, dataset["function"].values, rotation=60, ha="right")
         axes[row, 0].set_ylabel("largest error (ulp)")

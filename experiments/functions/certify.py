@@ -24,8 +24,8 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within, sweep
-from experiments.harness.settings import refusal
-from experiments.oracle import floors, subjects
+from experiments.harness.settings import wrong_value
+from experiments.oracle import bounds, subjects
 from experiments.oracle.judge import Worst, errors, worst
 from experiments.oracle.ulps import Errors, float32_numbers
 
@@ -54,10 +54,10 @@ class Config(Settings):
         super().__post_init__()
         subjects.check_names(self.functions, FUNCTIONS)
         if not self.orders or not set(self.orders) <= set(ORDERS):
-            raise refusal("orders", f"some of {', '.join(ORDERS)}", ", ".join(self.orders))
+            raise wrong_value("orders", f"some of {', '.join(ORDERS)}", ", ".join(self.orders))
         libraries = ("sigjax", "sigjax faithful", "jax")
         if self.library not in libraries:
-            raise refusal("library", f"one of {', '.join(libraries)}", self.library)
+            raise wrong_value("library", f"one of {', '.join(libraries)}", self.library)
 
     @classmethod
     def quick(cls) -> "Config":
@@ -146,14 +146,14 @@ def largest(dataset: xr.Dataset) -> dict[tuple[str, str], tuple[float, float]]:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """The floors, and no wrong zero, infinity or NaN."""
+    """The bounds, and no wrong zero, infinity or NaN."""
     found = []
     for (function, order), (ulp, at) in largest(dataset).items():
-        bound = floors.FLOAT32_ULP[ORDERS.index(order)]
+        bound = bounds.FLOAT32_ULP[ORDERS.index(order)]
         found.append(
             Claim(
                 name=f"{function}, {order}: largest error, ulp (at {at:.9g})",
-                source="float32 floors of this project",
+                source="float32 bounds of this project",
                 expected=bound,
                 measured=ulp,
                 kind="exact",
@@ -176,7 +176,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         Claim(
             name="first derivative of sigmoid, ulp, against the only published figure",
             source="tt-metal pull request #55727: 4 ulp in float32",
-            expected=floors.TT_METAL_ULP["float32"],
+            expected=bounds.TT_METAL_ULP["float32"],
             measured=first,
             kind="exact",
             relation="<=",
@@ -196,14 +196,14 @@ def plot(dataset: xr.Dataset) -> Figure:
     for column, function in enumerate(functions):
         for row, order in enumerate(orders):
             axis = axes[row, column]
-            floor = floors.FLOAT32_ULP[ORDERS.index(order)]
+            bound = bounds.FLOAT32_ULP[ORDERS.index(order)]
             part = dataset["ulp"].sel(function=function, order=order)
             exponent = dataset["exponent"].values
             axis.plot(exponent[:half], part[:half], label="x > 0")
             axis.plot(exponent[half:], part[half:], "--", label="x < 0")
-            axis.axhline(floor, color="0.5", linewidth=1, label="floor")
+            axis.axhline(bound, color="0.5", linewidth=1, label="bound")
             axis.set_xlim(-40, 8)
-            axis.set_ylim(0, 1.05 * floor)
+            axis.set_ylim(0, 1.05 * bound)
             if row == 0:
                 axis.set_title(function)
             if row == len(orders) - 1:

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 import sigjax
 from experiments.harness import Claim, Settings, gather, spread, sweep
-from experiments.harness.settings import refusal
+from experiments.harness.settings import wrong_value
 from experiments.harness.style import COLOURS
 
 from ._networks import Network, trainer
@@ -63,10 +63,10 @@ class Config(Settings):
         super().__post_init__()
         if not {"cos 6x", "Gaussian, 2-D"} <= set(self.targets) <= set(TARGETS):
             known = ", ".join(map(repr, TARGETS))
-            raise refusal("targets", f"some of {known}, the two that are drawn", self.targets)
+            raise wrong_value("targets", f"some of {known}, the two that are drawn", self.targets)
         if not {DRAWN_UNITS, PLANE_UNITS} <= set(self.units):
             wanted = f"numbers with {DRAWN_UNITS} and {PLANE_UNITS} among them"
-            raise refusal("units", wanted, self.units)
+            raise wrong_value("units", wanted, self.units)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 
 from experiments.datasets.images import CLASSES, digits
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
-from experiments.harness.settings import refusal
+from experiments.harness.settings import wrong_value
 from sigjax.nn import SqueezeExcite
 
 _IMAGES, _TEST = 1797, 497
@@ -59,9 +59,11 @@ class Config(Settings):
         super().__post_init__()
         if self.drawn_reduction not in self.reductions:
             wanted = f"one of --reductions {' '.join(map(str, self.reductions))}"
-            raise refusal("drawn_reduction", wanted, self.drawn_reduction)
+            raise wrong_value("drawn_reduction", wanted, self.drawn_reduction)
         if any(self.features % reduction for reduction in self.reductions):
-            raise refusal("reductions", f"divisors of {self.features} features", self.reductions)
+            raise wrong_value(
+                "reductions", f"divisors of {self.features} features", self.reductions
+            )
 
     @classmethod
     def quick(cls) -> "Config":

@@ -20,11 +20,11 @@ from .figures import default_jobs, outcomes
 from .flags import parsed
 from .processes import Processes
 from .program import carried_out
-from .refusal import Refusal
 from .report import write_report
 from .runner import Run, measure_share, reused, run
 from .sweep import Share
 from .table import format_claims, format_counts
+from .usage import UsageError
 
 Preset = Literal["quick", "paper"]
 
@@ -141,13 +141,13 @@ def _dispatch(argv: list[str], package: str) -> int:
     if command not in commands:
         near = difflib.get_close_matches(command, commands, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise Refusal(f"unknown command {command!r}{hint}\n{_USAGE}")
+        raise UsageError(f"unknown command {command!r}{hint}\n{_USAGE}")
     return commands[command](rest, package)
 
 
 def _list(argv: list[str], package: str) -> int:
     if argv:
-        raise Refusal(f"list takes no arguments, got {' '.join(argv)}")
+        raise UsageError(f"list takes no arguments, got {' '.join(argv)}")
     width = max(map(len, experiment.names(package)))
     for theme, members in experiment.themes(package).items():
         print(theme)
@@ -167,7 +167,7 @@ def _merge(argv: list[str], package: str) -> int:
 def _one(argv: list[str], package: str, command: str) -> int:
     if not argv or argv[0].startswith("-"):
         known = ", ".join(experiment.names(package))
-        raise Refusal(f"{command} needs the name of an experiment. There are: {known}")
+        raise UsageError(f"{command} needs the name of an experiment. There are: {known}")
     name, *flags = argv
     module = experiment.load(package, name)
     flat: Any = tyro.conf.OmitArgPrefixes
@@ -213,12 +213,12 @@ def _carry_out(
     request = Run(module, config, common.preset, common.seed, common.results)
     if common.reuse:
         if common.force or common.shard is not None:
-            raise Refusal("--reuse goes with neither --force nor --shard")
+            raise UsageError("--reuse goes with neither --force nor --shard")
         if jax.process_index() == 0:  # the one that reads and writes the folder
             request = reused(request)
     if common.shard is not None:
         if merge or common.force:
-            raise Refusal("--shard goes with neither merge nor --force")
+            raise UsageError("--shard goes with neither merge nor --force")
         told = measure_share(request, Share.parse(common.shard))
         if jax.process_index() == 0:
             print(f"{request.name}: {told}", flush=True)
@@ -245,7 +245,7 @@ def _figures(argv: list[str], package: str) -> int:
     _prepare(common)
     jobs = default_jobs() if options.jobs is None else options.jobs
     if jobs < 1:
-        raise Refusal(f"--jobs must be at least 1, got {jobs}")
+        raise UsageError(f"--jobs must be at least 1, got {jobs}")
     claims: list[Claim] = []
     broken: list[str] = []
     task = functools.partial(_one_of_the_figures, package=package, common=common)
@@ -260,7 +260,7 @@ def _figures(argv: list[str], package: str) -> int:
         print(f"report: {write_report(common.results, package)}")
         print(f"claims: {format_counts(claim.verdict for claim in claims)}")
     if broken:
-        raise Refusal(f"these experiments broke off: {', '.join(broken)}")
+        raise UsageError(f"these experiments broke off: {', '.join(broken)}")
     return _status(claims, common)
 
 
@@ -277,7 +277,7 @@ def _one_of_the_figures(name: str, *, package: str, common: Common) -> list[Clai
 def _report(argv: list[str], package: str) -> int:
     options = parsed(ReportOptions, argv, prog="python -m experiments report")
     if not options.results.is_dir():
-        raise Refusal(f"there is no folder {options.results}; run an experiment first")
+        raise UsageError(f"there is no folder {options.results}; run an experiment first")
     print(f"report: {write_report(options.results, package)}")
     return 0
 

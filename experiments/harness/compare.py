@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from .claims import Claim
 from .pages import write_page
-from .refusal import Refusal
 from .stored import StoredRun, newest, read
+from .usage import UsageError
 
 Change = Literal["verdict", "measured", "expected", "missing", "new"]
 
@@ -127,17 +127,17 @@ def compare(before: Path, after: Path) -> Comparisons:
     Of several runs at the same preset the newest counts.
 
     Raises:
-      Refusal: if there is nothing to compare, or claims are damaged.
+      UsageError: if there is nothing to compare, or claims are damaged.
     """
     one, other = read(before), read(after)
     if one is not None and other is not None:
         if one.name != other.name:
-            raise Refusal(f"{before} is of {one.name}, {after} of {other.name}")
+            raise UsageError(f"{before} is of {one.name}, {after} of {other.name}")
         return Comparisons((_compared(one, other),))
     olds, news = _runs(before), _runs(after)
     shared = tuple(_compared(olds[key], news[key]) for key in olds if key in news)
     if not shared:
-        raise Refusal(f"{before} and {after} have no experiment at the same preset in common")
+        raise UsageError(f"{before} and {after} have no experiment at the same preset in common")
     return Comparisons(
         shared,
         tuple(f"{name} ({preset})" for name, preset in olds if (name, preset) not in news),
@@ -179,10 +179,10 @@ def write_comparison(path: Path, comparisons: Comparisons) -> Path:
 
 def _runs(results: Path) -> dict[tuple[str, str], StoredRun]:
     if not results.is_dir():
-        raise Refusal(f"there is no folder {results}")
+        raise UsageError(f"there is no folder {results}")
     found = {(run.name, run.preset): run for runs in newest(results).values() for run in runs}
     if not found:
-        raise Refusal(f"{results} holds no finished run, nor is it one")
+        raise UsageError(f"{results} holds no finished run, nor is it one")
     return found
 
 
@@ -201,7 +201,7 @@ def _by_name(run: StoredRun) -> dict[str, Claim]:
     do not count where the rest tells the claims apart.
     """
     if run.claims is None:
-        raise Refusal(
+        raise UsageError(
             f"{run.folder / 'claims.json'} is damaged or missing; run the experiment to have it "
             "made again"
         )

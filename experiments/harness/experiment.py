@@ -10,7 +10,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from .claims import Claim
-from .refusal import Refusal
+from .usage import UsageError
 
 
 class Experiment(Protocol):
@@ -59,7 +59,7 @@ def load(package: str, name: str) -> Experiment:
     """Imports one experiment.
 
     Raises:
-      Refusal: if there is none of that name, with those that come near.
+      UsageError: if there is none of that name, with those that come near.
     """
     for theme, members in themes(package).items():
         if name in members:
@@ -68,7 +68,7 @@ def load(package: str, name: str) -> Experiment:
     known = names(package)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise Refusal(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
+    raise UsageError(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
 
 
 def quick_seconds(experiment: Experiment) -> float:

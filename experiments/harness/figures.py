@@ -16,8 +16,8 @@ import matplotlib
 
 from . import experiment
 from .claims import Claim
-from .refusal import Refusal
 from .streams import make_streams_usable
+from .usage import UsageError
 
 Task = Callable[[str], list[Claim]]
 """Carries out the experiment of a name, printing what there is to see."""
@@ -43,7 +43,7 @@ def outcomes(package: str, task: Task, jobs: int, prepare: Callable[[], None]) -
       prepare: what such a process does first; pickled too.
 
     Raises:
-      Refusal: the first that an experiment meets; those that are at work are stopped.
+      UsageError: the first that an experiment meets; those that are at work are stopped.
     """
     modules = {name: experiment.load(package, name) for name in experiment.names(package)}
     alone = list(modules)
@@ -69,7 +69,7 @@ def default_jobs() -> int:
 def _attempt(name: str, task: Task) -> Outcome:
     try:
         return Outcome(name, task(name))
-    except Refusal:
+    except UsageError:
         raise
     except jax.errors.JaxRuntimeError:
         if jax.process_count() > 1:

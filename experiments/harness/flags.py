@@ -9,14 +9,14 @@ from typing import Any
 
 import tyro
 
-from .refusal import Refusal
+from .usage import UsageError
 
 
 def parsed(kind: Any, argv: Sequence[str], **options: Any) -> Any:
     """What `tyro.cli` makes of flags.
 
     Raises:
-      Refusal: if it makes nothing of them.
+      UsageError: if it makes nothing of them.
     """
     said = io.StringIO()
     try:
@@ -25,7 +25,7 @@ def parsed(kind: Any, argv: Sequence[str], **options: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise  # --help
-        raise Refusal(_in_one_line(said.getvalue())) from None
+        raise UsageError(_in_one_line(said.getvalue())) from None
 
 
 def _in_one_line(box: str) -> str:

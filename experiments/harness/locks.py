@@ -5,8 +5,8 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from .refusal import Refusal
 from .sweep import EVERYTHING, Share
+from .usage import UsageError
 
 SHARD_LOCK = ".lock-shard-"
 """What the name of a share's lock begins with."""
@@ -17,7 +17,7 @@ def locked(folder: Path, share: Share = EVERYTHING) -> Iterator[None]:
     """Holds the folder for a whole run, or beside other shares for one; locks die with us.
 
     Raises:
-      Refusal: if another run holds it, or the folder cannot be written or locked.
+      UsageError: if another run holds it, or the folder cannot be written or locked.
     """
     with contextlib.ExitStack() as held:
         if share == EVERYTHING:
@@ -34,14 +34,14 @@ def _lock(path: Path, kind: int) -> Iterator[None]:
     try:
         file = path.open("wb")
     except OSError as error:
-        raise Refusal(f"cannot write in {path.parent}: {error.strerror}") from error
+        raise UsageError(f"cannot write in {path.parent}: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Refusal(f"another run is at work in {path.parent}") from error
+            raise UsageError(f"another run is at work in {path.parent}") from error
         except OSError as error:
-            raise Refusal(
+            raise UsageError(
                 f"cannot lock {path}: {error.strerror}; --results must be where files can be locked"
             ) from error
         yield

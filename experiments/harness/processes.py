@@ -8,14 +8,14 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from .refusal import Refusal
+from .usage import UsageError
 
 # Seconds without a sign of life after which a process counts as dead, and seconds that a process
 # which ends waits for the others. jax's own 100 and 300 would hold a pod's nodes for nothing.
 SECONDS_TO_DEATH = 20
 SECONDS_TO_END = 30
 
-_NOTHING, _CONTENT, _REFUSAL = range(3)
+_NOTHING, _CONTENT, _USAGE_ERROR = range(3)
 _BLOCK = 2**16  # bytes; messages are padded to powers of two of it, so that few shapes compile
 
 
@@ -39,19 +39,19 @@ class Processes:
         """Meets the other processes, if there are any; must come before anything is computed.
 
         Raises:
-          Refusal: if they cannot be found, or the flags do not say where they are.
+          UsageError: if they cannot be found, or the flags do not say where they are.
         """
         by_hand = (self.coordinator, self.processes, self.process_id)
         given = [value is not None for value in by_hand]
         if any(given) != all(given):
-            raise Refusal(
+            raise UsageError(
                 "--coordinator, --processes and --process-id go together: got "
                 f"{self.coordinator}, {self.processes} and {self.process_id}"
             )
         if not any(given) and not self.distributed:
             return
         if all(given) and self.process_id not in range(self.processes or 0):
-            raise Refusal(
+            raise UsageError(
                 f"--process-id must be one of 0 to --processes - 1, got {self.process_id} of "
                 f"{self.processes}"
             )
@@ -63,20 +63,20 @@ class Processes:
                 shutdown_timeout_seconds=SECONDS_TO_END,
             )
         except (ValueError, RuntimeError) as error:
-            raise Refusal(
+            raise UsageError(
                 f"cannot join the other processes: {error}. Start each by hand with "
                 "--coordinator HOST:PORT --processes N --process-id I"
             ) from error
 
 
-def first(action: Callable[[], Answer]) -> Answer:
+def on_process_zero(action: Callable[[], Answer]) -> Answer:
     """Process 0 carries out an action, and every process gets what it gave.
 
     All that touches the disk goes through here: the processes need not share one, and none
     goes a way of its own, which would leave the others waiting.
 
     Raises:
-      Refusal: on every process, if process 0's action raises it, or an OSError.
+      UsageError: on every process, if process 0's action raises it, or an OSError.
     """
     if jax.process_count() == 1:
         return action()
@@ -85,8 +85,8 @@ def first(action: Callable[[], Answer]) -> Answer:
     if jax.process_index() == 0:
         try:
             answer = action()
-        except (Refusal, OSError) as error:
-            kind, content = _REFUSAL, str(error).encode(errors="backslashreplace")
+        except (UsageError, OSError) as error:
+            kind, content = _USAGE_ERROR, str(error).encode(errors="backslashreplace")
         else:
             if answer is not None:
                 kind, content = _CONTENT, answer
@@ -101,6 +101,6 @@ def first(action: Callable[[], Answer]) -> Answer:
     told: Any = np.asarray(multihost_utils.broadcast_one_to_all(message), np.uint8)[
         :length
     ].tobytes()
-    if kind == _REFUSAL:
-        raise Refusal(told.decode())
+    if kind == _USAGE_ERROR:
+        raise UsageError(told.decode())
     return told

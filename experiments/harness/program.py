@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable
 
 from .interrupts import insistent
-from .refusal import Refusal
 from .streams import make_streams_usable
+from .usage import UsageError
 
 
 def carried_out(work: Callable[[], int]) -> int:
@@ -16,7 +16,7 @@ def carried_out(work: Callable[[], int]) -> int:
             status = work()
             sys.stdout.flush()
             return status
-    except (Refusal, OSError) as error:  # a disk, a file or a network that is not as it must be
+    except (UsageError, OSError) as error:  # a disk, a file or a network that is not as it must be
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

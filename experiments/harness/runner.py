@@ -22,12 +22,12 @@ from .claims import Claim
 from .code import Code
 from .experiment import Experiment, summary
 from .locks import SHARD_LOCK, locked
-from .processes import first
+from .processes import on_process_zero
 from .provenance import provenance, variant
-from .refusal import Refusal
 from .settings import check_numbers
 from .style import style
 from .sweep import EVERYTHING, NOTHING, PointsMissing, PointStore, Share, saving_points
+from .usage import UsageError
 
 _FILES = {
     "data.nc",
@@ -55,7 +55,7 @@ class Run:
       code: what makes its results; by default today's code and versions.
 
     Raises:
-      Refusal: as `check_numbers`, or for a seed that is not from 0 to 2^64 - 1.
+      UsageError: as `check_numbers`, or for a seed that is not from 0 to 2^64 - 1.
     """
 
     experiment: Experiment
@@ -68,7 +68,7 @@ class Run:
     def __post_init__(self) -> None:
         check_numbers(self.config)
         if not 0 <= self.seed < 2**64:
-            raise Refusal(f"--seed must be from 0 to 2^64 - 1, got {self.seed}")
+            raise UsageError(f"--seed must be from 0 to 2^64 - 1, got {self.seed}")
 
     @property
     def name(self) -> str:
@@ -122,12 +122,12 @@ def measure_share(request: Run, share: Share) -> str:
       What is there now, in words.
 
     Raises:
-      Refusal: as `run`.
+      UsageError: as `run`.
     """
     if not hasattr(request.experiment, "sweep"):
         return "has no points to share out: merge measures it"
     with contextlib.ExitStack() as held:
-        if first(lambda: _open(request, held, share)) is not None:
+        if on_process_zero(lambda: _open(request, held, share)) is not None:
             return "measured before"
         with saving_points(PointStore(request.folder / "points", request.name, share)):
             try:
@@ -166,15 +166,15 @@ def run(request: Run, *, force: bool = False, merge: bool = False) -> list[Claim
       The claims, judged.
 
     Raises:
-      Refusal: if the folder cannot be written, is in use, or holds what is not this run's.
+      UsageError: if the folder cannot be written, is in use, or holds what is not this run's.
     """
     with contextlib.ExitStack() as held:
-        content = first(lambda: _open(request, held, EVERYTHING, force=force))
+        content = on_process_zero(lambda: _open(request, held, EVERYTHING, force=force))
         if content is None:
             content = _measure(request, NOTHING if merge else EVERYTHING)
         dataset = storage.from_bytes(content)
         claims = request.experiment.claims(dataset)
-        first(lambda: _show(request, dataset, claims))
+        on_process_zero(lambda: _show(request, dataset, claims))
         return claims
 
 
@@ -205,13 +205,13 @@ def _measure(request: Run, share: Share) -> bytes:
         with saving_points(store):
             dataset = request.experiment.measure(request.config, request.key)
     except PointsMissing as unfinished:
-        raise Refusal(
+        raise UsageError(
             f"{unfinished.missing} of {unfinished.total} points of {request.name} are missing in "
             f"{folder}: run the shards that were to measure them (again), then merge"
         ) from unfinished
     content = storage.to_bytes(dataset)
     seconds = round(time.monotonic() - begun, 1)
-    return first(lambda: _keep(request, content, seconds))
+    return on_process_zero(lambda: _keep(request, content, seconds))
 
 
 def _keep(request: Run, content: bytes, seconds: float) -> bytes:
@@ -269,13 +269,13 @@ def _finished(folder: Path) -> tuple[dict[str, Any], bytes] | None:
         record = json.loads(path.read_text("utf-8"))
         seal, expected = record.pop("record_sha256"), record["data_sha256"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"{path} is damaged; {again}") from error
+        raise UsageError(f"{path} is damaged; {again}") from error
     if seal != _seal(record):
-        raise Refusal(f"{path} is damaged: it is not what the run wrote; {again}")
+        raise UsageError(f"{path} is damaged: it is not what the run wrote; {again}")
     data = folder / "data.nc"
     content = data.read_bytes() if data.exists() else None
     if content is None or storage.digest(content) != expected:
-        raise Refusal(f"{data} is damaged: it is not what the run recorded; {again}")
+        raise UsageError(f"{data} is damaged: it is not what the run recorded; {again}")
     return record, content
 
 
@@ -289,7 +289,7 @@ def _refuse_foreign(folder: Path) -> None:
         if path.name.startswith(storage.TEMPORARY):
             path.unlink(missing_ok=True)  # left by a run that was killed while writing
         elif path.name not in _FILES | {"points"} and not path.name.startswith(SHARD_LOCK):
-            raise Refusal(f"{path} is not a file of this run; move it away and run again")
+            raise UsageError(f"{path} is not a file of this run; move it away and run again")
 
 
 def _drop_points(folder: Path) -> None:

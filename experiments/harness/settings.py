@@ -4,7 +4,7 @@ import dataclasses
 import typing
 from typing import Any
 
-from .refusal import Refusal
+from .usage import UsageError
 
 _LARGEST = {int: 2**31 - 1, float: 3.4e38}  # JAX computes with 32 bits
 
@@ -43,7 +43,7 @@ class Settings:
     """Base of every experiment's `Config`; one with rules of its own calls this one first.
 
     Raises:
-      Refusal: naming the flag, the value and the range, for a number outside the range of its
+      UsageError: naming the flag, the value and the range, for a number outside the range of its
         field, or an empty tuple.
     """
 
@@ -57,17 +57,17 @@ def check_numbers(config: Any) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value == ():
-            raise refusal(field.name, "one or more values", value)
+            raise wrong_value(field.name, "one or more values", value)
         metadata = getattr(hints[field.name], "__metadata__", ())
         stated = next((each for each in metadata if isinstance(each, Within)), None)
         for number in value if isinstance(value, tuple) else (value,):
             if type(number) in _USUAL:
                 wanted = (stated or _USUAL[type(number)]).wanted(number)
                 if wanted is not None:
-                    raise refusal(field.name, wanted, value)
+                    raise wrong_value(field.name, wanted, value)
 
 
-def refusal(field: str, wanted: str, value: Any) -> Refusal:
+def wrong_value(field: str, wanted: str, value: Any) -> UsageError:
     """What to raise for a field's value; `wanted` goes on from "must be"."""
     shown = " ".join(map(str, value)) or "none" if isinstance(value, tuple) else value
-    return Refusal(f"--{field.replace('_', '-')} must be {wanted}, got {shown}")
+    return UsageError(f"--{field.replace('_', '-')} must be {wanted}, got {shown}")

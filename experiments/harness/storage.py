@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from .refusal import Refusal
+from .usage import UsageError
 
 TEMPORARY = ".writing-"
 
@@ -18,12 +18,12 @@ def make_folder(folder: Path) -> None:
     """Makes a folder, and those above it, unless it is there.
 
     Raises:
-      Refusal: if it cannot be made.
+      UsageError: if it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -41,7 +41,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise Refusal(f"cannot write {path}: {error.strerror}") from error
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _storable(variable: xr.DataArray) -> xr.DataArray:

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from .refusal import Refusal
+from .usage import UsageError
 
 
 def make_streams_usable() -> None:
@@ -47,5 +47,5 @@ class _Outlet(io.FileIO):
             os.dup2(null, self.fileno())
             os.close(null)
             if self._what == "stdout" and not isinstance(error, BrokenPipeError):
-                raise Refusal(f"cannot write to standard output: {error.strerror}") from error
+                raise UsageError(f"cannot write to standard output: {error.strerror}") from error
             return memoryview(content).nbytes

@@ -14,9 +14,9 @@ from typing import Any
 import xarray as xr
 
 from . import storage
-from .processes import first
+from .processes import on_process_zero
 from .progress import progress
-from .refusal import Refusal
+from .usage import UsageError
 
 Point = Mapping[str, Any]
 
@@ -35,11 +35,11 @@ class Share:
         """Reads "I/N".
 
         Raises:
-          Refusal: unless 1 <= I <= N.
+          UsageError: unless 1 <= I <= N.
         """
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise Refusal(f"--shard must be I/N with 1 <= I <= N, such as 2/8, not {text!r}")
+            raise UsageError(f"--shard must be I/N with 1 <= I <= N, such as 2/8, not {text!r}")
         return cls(int(match[1]), int(match[2]))
 
     def owns(self, position: int) -> bool:
@@ -78,7 +78,7 @@ class PointStore:
         self._label = label
         self._share = share
         self._count = 0
-        first(self._prepare)
+        on_process_zero(self._prepare)
 
     def _prepare(self) -> None:
         storage.make_folder(self._folder)
@@ -92,9 +92,9 @@ class PointStore:
     def _check(path: Path) -> None:
         match = _NAME.fullmatch(path.name)
         if match is None:
-            raise Refusal(f"{path} is not a file of this run; move it away and run again")
+            raise UsageError(f"{path} is not a file of this run; move it away and run again")
         if storage.digest(path.read_bytes()) != match["digest"]:
-            raise Refusal(
+            raise UsageError(
                 f"{path} is damaged: its content is not what was written; "
                 "delete it and run again to measure that point anew"
             )
@@ -110,12 +110,12 @@ class PointStore:
         found = []
         for position, point in enumerate(progress(points, len(points), self._label)):
             stem = self._next_name(point)
-            content = first(functools.partial(self._load, stem))
+            content = on_process_zero(functools.partial(self._load, stem))
             if content is None:
                 if not self._share.owns(position):
                     continue
                 measured = storage.to_bytes(measure_point(point))
-                content = first(functools.partial(self._save, stem, measured))
+                content = on_process_zero(functools.partial(self._save, stem, measured))
             # Read back, so that a run that was never killed computes with what a resumed one reads.
             found.append(storage.from_bytes(content))
         if len(found) < len(points):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from . import floors
+from . import bounds
 from .truth import TRUTHS
 from .ulps import Errors, ulp_errors
 
@@ -34,9 +34,9 @@ def _errors(x: Array, result: Array, name: str, order: int, dtype: str) -> Error
     where the truth is not NaN, and nothing of the derivatives.
     """
     least: Array | float = 0.0
-    if dtype == "float32" and name == "silu" and order in floors.SILU_ROOTS:
-        near = jnp.abs(jnp.abs(x) - floors.SILU_ROOTS[order]) < floors.ROOT_REACH
-        least = jnp.where(near, floors.ROOT_LEAST, 0.0)
+    if dtype == "float32" and name == "silu" and order in bounds.SILU_ROOTS:
+        near = jnp.abs(jnp.abs(x) - bounds.SILU_ROOTS[order]) < bounds.ROOT_REACH
+        least = jnp.where(near, bounds.ROOT_LEAST, 0.0)
     truth = TRUTHS[name][order](x)
     found = ulp_errors(result, truth, dtype, least)
     flushed = (jnp.abs(x) < 2.0**-126) & (x != 0) & ((order > 0) | jnp.isnan(truth))

@@ -3,7 +3,7 @@
 import mpmath
 import numpy as np
 
-from . import floors, subjects
+from . import bounds, subjects
 from .judge import Worst
 from .reference import REFERENCES
 
@@ -43,9 +43,9 @@ def _ulp(name: str, order: int, x: float, result: float) -> float:
     size = abs(float(truth))
     if not (_SMALLEST_NORMAL <= size < np.inf):
         return 0.0
-    root = floors.SILU_ROOTS.get(order, np.inf) if name == "silu" else np.inf
-    if abs(abs(x) - root) < floors.ROOT_REACH:
-        size = max(size, floors.ROOT_LEAST)
+    root = bounds.SILU_ROOTS.get(order, np.inf) if name == "silu" else np.inf
+    if abs(abs(x) - root) < bounds.ROOT_REACH:
+        size = max(size, bounds.ROOT_LEAST)
     return float(abs(mpmath.mpf(result) - truth) / mpmath.mpf(np.spacing(size)))
 
 

@@ -11,7 +11,7 @@ import optax
 from jax import Array
 
 import sigjax
-from experiments.harness.settings import refusal
+from experiments.harness.settings import wrong_value
 
 Function = Callable[[Array], Array]
 
@@ -59,9 +59,9 @@ _LINES = ("sigmoid_linear", "hard_sigmoid")
 
 
 def check_names(names: tuple[str, ...], known: Iterable[str], field: str = "functions") -> None:
-    """Raises Refusal if a name that a field of a configuration holds is not known."""
+    """Raises UsageError if a name that a field of a configuration holds is not known."""
     if not names or any(name not in known for name in names):
-        raise refusal(field, f"some of {', '.join(known)}", names)
+        raise wrong_value(field, f"some of {', '.join(known)}", names)
 
 
 def subject(library: str, name: str) -> Function | None:

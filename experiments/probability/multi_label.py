@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 import sigjax
 from experiments.datasets.tables import several_labels
 from experiments.harness import Claim, Settings, Within, reported, spread
-from experiments.harness.settings import refusal
+from experiments.harness.settings import wrong_value
 from experiments.harness.style import COLOURS
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MultiLabelHead
@@ -65,10 +65,10 @@ class Config(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.data not in _EXAMPLES:
-            raise refusal("data", "digits or yeast", self.data)
+            raise wrong_value("data", "digits or yeast", self.data)
         most = _EXAMPLES[self.data] - round(self.tested * _EXAMPLES[self.data])
         if self.batch > most:
-            raise refusal("batch", f"at most {most}, which are trained on", self.batch)
+            raise wrong_value("batch", f"at most {most}, which are trained on", self.batch)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -25,7 +25,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, gather, reported, sweep
-from experiments.harness.settings import refusal
+from experiments.harness.settings import wrong_value
 from experiments.harness.stopwatch import compiled, median_seconds
 from sigjax.losses import sigmoid_pairwise_loss
 
@@ -53,12 +53,12 @@ class Config(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if PAIRS not in self.pairs:
-            raise refusal("pairs", f"numbers with {PAIRS} among them", self.pairs)
+            raise wrong_value("pairs", f"numbers with {PAIRS} among them", self.pairs)
         if self.largest_run < min(self.pairs):
-            raise refusal("largest_run", f"at least {min(self.pairs)} pairs", self.largest_run)
+            raise wrong_value("largest_run", f"at least {min(self.pairs)} pairs", self.largest_run)
         for chunk, pairs in itertools.product(self.chunks, self.pairs):
             if pairs % chunk:
-                raise refusal("chunks", f"divisors of {pairs} pairs", self.chunks)
+                raise wrong_value("chunks", f"divisors of {pairs} pairs", self.chunks)
 
     @classmethod
     def quick(cls) -> "Config":

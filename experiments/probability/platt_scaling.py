@@ -32,7 +32,7 @@ from sklearn.svm import SVC
 import sigjax
 from experiments.datasets.tables import Split, breast_cancer, digit_pair
 from experiments.harness import Claim, Settings, Within, spread
-from experiments.harness.settings import refusal
+from experiments.harness.settings import wrong_value
 from experiments.harness.style import COLOURS
 from sigjax.calibration import (
     expected_calibration_error,
@@ -70,7 +70,7 @@ class Config(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kernel not in ("linear", "rbf", "poly"):
-            raise refusal("kernel", "linear, rbf or poly", self.kernel)
+            raise wrong_value("kernel", "linear, rbf or poly", self.kernel)
 
     @classmethod
     def quick(cls) -> "Config":

@@ -22,7 +22,7 @@ from typing import Literal
 from experiments.harness import storage
 from experiments.harness.flags import parsed
 from experiments.harness.program import carried_out
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 from .publish import newest
 
@@ -101,7 +101,7 @@ def gathered(results: Path, preset: str) -> str:
 def main(options: Options) -> int:
     """Runs, gathers and tells; 0 if all is finished, else 1."""
     if options.minutes <= 0:
-        raise Refusal(f"--minutes must be positive, got {options.minutes}")
+        raise UsageError(f"--minutes must be positive, got {options.minutes}")
     commands = [(name, command(name, options)) for name in EXPERIMENTS]
     found = run_within(commands, 60 * options.minutes)
     storage.make_folder(options.results)

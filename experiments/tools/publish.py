@@ -24,7 +24,7 @@ from experiments.functions import certify
 from experiments.harness import storage
 from experiments.harness.flags import parsed
 from experiments.harness.program import carried_out
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 from . import _brief
 from .gallery import publish_gallery
@@ -92,7 +92,7 @@ def _renewed(
     """The certificate with some cells measured again, by the same versions, on clean code."""
     known = before is not None and before["versions"].items() <= record["versions"].items()
     if before is None or not known or record["dirty"]:
-        raise Refusal(f"{folder} tried a part, and no certificate of the same versions is there")
+        raise UsageError(f"{folder} tried a part, and no certificate of the same versions is there")
     run = {key: record[key] for key in _RUN}
     cells = {
         function: of_function
@@ -125,7 +125,7 @@ class _Pages:
         text = self._texts.get(page) or (self._root / page).read_text("utf-8")
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not marked.search(text):
-            raise Refusal(f"{page} has no place for a result: <!-- {name} -->")
+            raise UsageError(f"{page} has no place for a result: <!-- {name} -->")
         self._texts[page] = marked.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
 
     def write(self) -> None:

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from ._exponentials import as_normal
 
-# 2 to it is the smallest subnormal float32.
+# The smallest subnormal float32 is two to the power of this.
 _SMALLEST_FLOAT32_EXPONENT = -149
 
 Kernel = Callable[[Array], Array]

@@ -10,7 +10,8 @@ from ._elementwise import Elementwise
 from ._exponentials import decay, horner, magnitude
 from ._precision import Kernel
 
-# The powers of 2 join before the tail does: after it the product may have been subnormal.
+# Powers of two are applied before the tail, whose product may be subnormal: scaling it up again
+# would not bring back the digits that were lost.
 
 
 def _value(x: Array) -> Array:

@@ -70,7 +70,8 @@ def elements(
     if not masks:
         return Elements(tuple(joint), None, dtype, like)
     *joint, kept = joint
-    # Before anything is computed: a NaN would come back through the derivative of 0 NaN.
+    # The inputs are masked, not only the losses: the reverse pass multiplies the 0 that arrives at
+    # a masked loss by its derivative, and 0 times NaN is NaN.
     return Elements(tuple(jnp.where(kept, array, 0) for array in joint), kept, dtype, like)
 
 

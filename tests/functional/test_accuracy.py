@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.oracle import floors, subjects
+from experiments.oracle import bounds, subjects
 from experiments.oracle.judge import errors, worst
 from experiments.oracle.search import search
 from experiments.oracle.truth import TRUTHS
 from experiments.oracle.ulps import every_16_bit_number, float32_numbers
 
-FLOORED = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
-FLOORED += ("cross_entropy_of_1", "cross_entropy_of_0")
-# The others have no floor to keep: what they were measured at, rounded up. The derivatives of
+BOUNDED = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
+BOUNDED += ("cross_entropy_of_1", "cross_entropy_of_0")
+# The others have no bound to keep: what they were measured at, rounded up. The derivatives of
 # cloglog_inverse lose accuracy where they vanish, as its docstring says.
 FLOAT32_ULP = {"cloglog_inverse": (2, 13, 14), "cloglog": (5, 5, 8), "focal_of_1": (5, 6)}
 FLOAT64_ULP = {"cloglog_inverse": (2, 53, 53), "cloglog": (5, 5, 8), "focal_of_1": (5, 6)}
@@ -26,13 +26,13 @@ def test_every_16_bit_number_is_rounded_once(name, order, dtype):
     x = every_16_bit_number(dtype)
     found = worst(x, errors(name, order, x, subjects.evaluate("sigjax", name, order, x)))
     assert found.wrong == 0
-    assert found.ulp <= floors.ROUNDED_ONCE_ULP, found
+    assert found.ulp <= bounds.ROUNDED_ONCE_ULP, found
 
 
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
 def test_float32_sample(name, order):
     x = float32_numbers(0, 2**17, 32749)
-    bound = floors.FLOAT32_ULP if name in FLOORED else FLOAT32_ULP.get(name, OTHERS)
+    bound = bounds.FLOAT32_ULP if name in BOUNDED else FLOAT32_ULP.get(name, OTHERS)
     found = worst(x, errors(name, order, x, subjects.evaluate("sigjax", name, order, x)))
     assert found.wrong == 0
     assert found.ulp <= bound[order], found
@@ -45,12 +45,12 @@ def test_faithful_float32_is_rounded_once(name, order):
     result = subjects.evaluate("sigjax faithful", name, order, x)
     found = worst(x, errors(name, order, x, result))
     assert found.wrong == 0
-    assert found.ulp <= floors.ROUNDED_ONCE_ULP, found
+    assert found.ulp <= bounds.ROUNDED_ONCE_ULP, found
 
 
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
 def test_float64_search(name, order):
-    bound = floors.FLOAT64_ULP if name in FLOORED else FLOAT64_ULP.get(name, OTHERS)
+    bound = bounds.FLOAT64_ULP if name in BOUNDED else FLOAT64_ULP.get(name, OTHERS)
     found = search("sigjax", name, order, tries=60, rounds=2, seed=1)
     assert found.wrong == 0
     assert found.ulp <= bound[order], found

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from experiments.oracle import floors
+from experiments.oracle import bounds
 from experiments.oracle.joints import JOINTS
 from experiments.oracle.partials import errors, evaluate, multi_indices, truths
-from tests.partials import POINTS, assert_forward_mode_within_floors, assert_within_floors
+from tests.partials import POINTS, assert_forward_mode_within_bounds, assert_within_bounds
 
 
 @pytest.mark.sampled(3)
-@pytest.mark.parametrize("dtype", floors.JOINT_ULP)
+@pytest.mark.parametrize("dtype", bounds.JOINT_ULP)
 @pytest.mark.parametrize("name", JOINTS)
 def test_partial_derivatives_to_the_second_order(name, dtype):
-    assert_within_floors(JOINTS[name], dtype)
+    assert_within_bounds(JOINTS[name], dtype)
 
 
 # float32 numbers at which one step of the arithmetic is at its limit
@@ -72,9 +72,9 @@ def test_float32_at_the_limits_of_the_arithmetic(name):
         found = errors(joint, "float32", points, jet, each, result)
         assert not found.wrong.any(), (each, points[found.wrong][0])
         where = int(np.argmax(found.ulp))
-        assert found.ulp[where] <= floors.JOINT_ULP["float32"][sum(each)], (each, points[where])
+        assert found.ulp[where] <= bounds.JOINT_ULP["float32"][sum(each)], (each, points[where])
 
 
 @pytest.mark.parametrize("name", ["logaddexp", "soft_switch"])
 def test_forward_mode_keeps_the_digits_of_reverse_mode(name):
-    assert_forward_mode_within_floors(JOINTS[name])
+    assert_forward_mode_within_bounds(JOINTS[name])

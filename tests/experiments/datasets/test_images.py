@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from experiments.datasets import images
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 
 def test_mnist_without_a_network_is_refused(monkeypatch):
@@ -12,5 +12,5 @@ def test_mnist_without_a_network_is_refused(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(images, "fetch_openml", unreachable)
-    with pytest.raises(Refusal, match="use --data digits"):
+    with pytest.raises(UsageError, match="use --data digits"):
         images.binary_images("mnist", jax.random.key(0))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.datasets import tables
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 
 def test_every_digit_has_labels_of_its_own():
@@ -29,7 +29,7 @@ def test_yeast_without_a_network_is_refused(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(tables, "fetch_openml", unreachable)
-    with pytest.raises(Refusal, match="use --data digits"):
+    with pytest.raises(UsageError, match="use --data digits"):
         tables.several_labels("yeast", jax.random.key(0), 0.4)
-    with pytest.raises(Refusal, match="digits or yeast"):
+    with pytest.raises(UsageError, match="digits or yeast"):
         tables.several_labels("proteins", jax.random.key(0), 0.4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.depth import scaling
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 
 @pytest.mark.proof
@@ -34,5 +34,5 @@ def test_a_small_run_keeps_its_claims():
     ],
 )
 def test_what_cannot_be_measured_is_refused(fields, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         scaling.Config(**fields)

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.functions import _joint_accuracy as joint_accuracy
 from experiments.functions import accuracy
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 from experiments.oracle.partials import errors, evaluate, truths
 
 JOINTS = ("logaddexp", "sigmoid_binary_cross_entropy")
@@ -93,5 +93,5 @@ def test_every_panel_shows_every_library_and_every_function(dataset):
     ],
 )
 def test_what_makes_no_sense_is_refused(field, value, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         accuracy.Config(**{field: value})

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from experiments.functions import certify
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 SPARSE = {"stride": 2**19 + 1, "functions": ("sigmoid",)}
 
@@ -38,5 +38,5 @@ def test_figure_and_table(dataset):
 
 @pytest.mark.parametrize("fields", [{"stride": 0}, {"library": "numpy"}, {"functions": ("tan",)}])
 def test_a_bad_configuration_is_refused(fields):
-    with pytest.raises(Refusal, match=f"--{next(iter(fields))} must be"):
+    with pytest.raises(UsageError, match=f"--{next(iter(fields))} must be"):
         certify.Config(**fields)

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from experiments.gates import gates_low_precision
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 
 @pytest.mark.usefixtures("standard_promotion")
@@ -21,5 +21,5 @@ def test_flaxs_gates_fail_the_bars_that_ours_hold():
 
 
 def test_refusal():
-    with pytest.raises(Refusal, match="--times must be one or more"):
+    with pytest.raises(UsageError, match="--times must be one or more"):
         gates_low_precision.Config(times=())

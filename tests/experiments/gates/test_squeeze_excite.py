@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from experiments.gates import squeeze_excite
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 
 @pytest.mark.proof
@@ -21,5 +21,5 @@ def test_a_tiny_run_has_claims_and_a_figure(small_run):
 
 
 def test_refusal():
-    with pytest.raises(Refusal, match="one of --reductions 4 16, got 3"):
+    with pytest.raises(UsageError, match="one of --reductions 4 16, got 3"):
         squeeze_excite.Config(drawn_reduction=3)

@@ -16,7 +16,7 @@ import pytest
 
 from experiments.harness import storage
 from experiments.harness.processes import Processes
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 ROOT = Path(__file__).parents[3]
 HANG = 1200  # seconds, for what would never end; no result depends on time
@@ -222,7 +222,7 @@ def test_what_process_0_refuses_all_refuse(start, tmp_path):
 def test_flags_that_do_not_say_where_the_others_are(job, message, monkeypatch):
     for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UsageError, match=message):
         job.join()
 
 

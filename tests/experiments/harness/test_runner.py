@@ -12,8 +12,8 @@ import pytest
 
 import sigjax
 from experiments.harness import code, storage
-from experiments.harness.refusal import Refusal
 from experiments.harness.runner import Run, reused, run
+from experiments.harness.usage import UsageError
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_every_seed_has_a_key_of_its_own(request_of):
     for seed in seeds[:4]:
         assert request_of(seed=seed).key == jax.random.key(seed)
     for seed in (-1, 2**64):
-        with pytest.raises(Refusal, match=r"--seed must be from 0 to 2\^64 - 1, got"):
+        with pytest.raises(UsageError, match=r"--seed must be from 0 to 2\^64 - 1, got"):
             request_of(seed=seed)
 
 
@@ -134,7 +134,9 @@ def test_a_file_system_without_locks_says_so(request_of, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(Refusal, match=r"cannot lock .*\.lock: No locks available; --results must"):
+    with pytest.raises(
+        UsageError, match=r"cannot lock .*\.lock: No locks available; --results must"
+    ):
         run(request_of())
 
 
@@ -158,7 +160,7 @@ def test_damaged_data_are_refused_until_forced(request_of):
     request = request_of()
     run(request)
     (request.folder / "data.nc").write_bytes(b"half")
-    with pytest.raises(Refusal, match=r"data\.nc is damaged.*--force"):
+    with pytest.raises(UsageError, match=r"data\.nc is damaged.*--force"):
         run(request)
     assert run(request, force=True)[0].verdict == "holds"
 
@@ -168,7 +170,7 @@ def test_a_damaged_record_is_refused(request_of, text):
     request = request_of()
     run(request)
     (request.folder / "provenance.json").write_text(text, "utf-8")
-    with pytest.raises(Refusal, match=r"provenance\.json is damaged"):
+    with pytest.raises(UsageError, match=r"provenance\.json is damaged"):
         run(request)
 
 
@@ -177,7 +179,7 @@ def test_a_foreign_file_is_refused_even_when_forced(request_of):
     request.folder.mkdir(parents=True)
     (request.folder / "notes.txt").write_text("precious", "utf-8")
     for force in (False, True):
-        with pytest.raises(Refusal, match=r"notes\.txt is not a file of this run"):
+        with pytest.raises(UsageError, match=r"notes\.txt is not a file of this run"):
             run(request, force=force)
     assert (request.folder / "notes.txt").read_text("utf-8") == "precious"
 
@@ -196,11 +198,11 @@ def test_two_runs_at_once_are_refused(request_of):
     request.folder.mkdir(parents=True)
     with (request.folder / ".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(Refusal, match="another run is at work"):
+        with pytest.raises(UsageError, match="another run is at work"):
             run(request)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(request_of, tmp_path):
     (tmp_path / "results").write_text("a file", "utf-8")
-    with pytest.raises(Refusal, match="cannot make the folder"):
+    with pytest.raises(UsageError, match="cannot make the folder"):
         run(request_of())

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 
 from experiments.harness import Settings, Within, experiment
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Config(Settings):
     ],
 )
 def test_a_value_outside_its_range_is_refused_where_it_is_made(fields, message):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UsageError) as refused:
         Config(**fields)
     assert str(refused.value) == message
 

@@ -4,8 +4,8 @@ import pytest
 
 from experiments.harness.command_line import main
 from experiments.harness.locks import locked
-from experiments.harness.refusal import Refusal
 from experiments.harness.sweep import EVERYTHING, Share
+from experiments.harness.usage import UsageError
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def test_an_experiment_without_points_is_left_to_merge(command, squares, package
 
 def test_shards_work_side_by_side_but_not_with_themselves(tmp_path):
     with locked(tmp_path, Share(1, 3)), locked(tmp_path, Share(2, 3)):
-        with pytest.raises(Refusal, match="another run is at work"):
+        with pytest.raises(UsageError, match="another run is at work"):
             locked(tmp_path, Share(2, 3)).__enter__()
-        with pytest.raises(Refusal, match="another run is at work"):
+        with pytest.raises(UsageError, match="another run is at work"):
             locked(tmp_path, EVERYTHING).__enter__()
     with locked(tmp_path, EVERYTHING):
         pass

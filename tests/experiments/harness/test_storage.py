@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments.harness import storage
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 
 def dataset():
@@ -38,10 +38,10 @@ def test_the_same_data_are_the_same_bytes():
 
 def test_nothing_is_left_where_writing_fails(tmp_path):
     (tmp_path / "file").write_text("in the way", "utf-8")
-    with pytest.raises(Refusal, match=r"cannot write .*file.data\.nc"):
+    with pytest.raises(UsageError, match=r"cannot write .*file.data\.nc"):
         storage.write_bytes(tmp_path / "file" / "data.nc", b"content")
     (tmp_path / "folder" / "data.nc").mkdir(parents=True)
-    with pytest.raises(Refusal, match="cannot write"):
+    with pytest.raises(UsageError, match="cannot write"):
         storage.write_bytes(tmp_path / "folder" / "data.nc", b"content")
     assert [p.name for p in (tmp_path / "folder").iterdir()] == ["data.nc"]
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from experiments.harness.refusal import Refusal
 from experiments.harness.streams import make_streams_usable
+from experiments.harness.usage import UsageError
 
 
 def stream(descriptor, encoding="utf-8"):
@@ -40,7 +40,9 @@ def test_no_room_is_refused_once(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream(os.open("/dev/full", os.O_WRONLY)))
     monkeypatch.setattr(sys, "stderr", stream(os.open("/dev/full", os.O_WRONLY)))
     make_streams_usable()
-    with pytest.raises(Refusal, match="cannot write to standard output: No space left on device"):
+    with pytest.raises(
+        UsageError, match="cannot write to standard output: No space left on device"
+    ):
         print("too much", flush=True)
     print("the rest", flush=True)
     print("the reason", file=sys.stderr)

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from experiments.harness import gather, storage, sweep
-from experiments.harness.refusal import Refusal
 from experiments.harness.sweep import PointStore, saving_points
+from experiments.harness.usage import UsageError
 
 POINTS = [{"width": width, "name": name} for width in (1, 2) for name in ("b", "a")]
 
@@ -59,7 +59,7 @@ def test_a_damaged_point_is_refused(tmp_path, content):
         sweep(POINTS[:1], measured([]))
     (path,) = (tmp_path / "points").iterdir()
     path.write_bytes(content)
-    with pytest.raises(Refusal, match=rf"{path.name} is damaged.*delete it"):
+    with pytest.raises(UsageError, match=rf"{path.name} is damaged.*delete it"):
         PointStore(tmp_path / "points", "test")
 
 
@@ -67,7 +67,7 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
     folder = tmp_path / "points"
     folder.mkdir()
     (folder / "thesis.txt").write_text("precious", "utf-8")
-    with pytest.raises(Refusal, match=r"thesis\.txt is not a file of this run"):
+    with pytest.raises(UsageError, match=r"thesis\.txt is not a file of this run"):
         PointStore(folder, "test")
     assert (folder / "thesis.txt").read_text("utf-8") == "precious"
 

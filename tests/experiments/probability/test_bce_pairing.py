@@ -5,7 +5,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 from experiments.probability import bce_pairing
 
 KEY = jax.random.key(0)
@@ -42,5 +42,5 @@ def test_a_recovery_that_takes_too_long_fails_its_claim():
 
 
 def test_refusal():
-    with pytest.raises(Refusal, match="--learning-rate must be above 0"):
+    with pytest.raises(UsageError, match="--learning-rate must be above 0"):
         bce_pairing.Config(learning_rate=0.0)

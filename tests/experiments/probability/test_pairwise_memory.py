@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 from experiments.probability import pairwise_memory
 
 
@@ -26,5 +26,5 @@ def test_a_tiny_run_has_claims_and_a_figure(small_run):
 
 
 def test_refusal():
-    with pytest.raises(Refusal, match="--pairs must be numbers with 16384"):
+    with pytest.raises(UsageError, match="--pairs must be numbers with 16384"):
         pairwise_memory.Config(pairs=(64,))

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.functions import certify
 from experiments.harness import storage
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 from experiments.tools import publish
 
 VERSIONS = {"jax": "0", "jaxlib": "0"}
@@ -48,10 +48,10 @@ def test_a_part_that_was_tried_again_replaces_its_cell_alone(run):
 
 @pytest.mark.parametrize("changed", [{"dirty": True}, {"versions": {"jax": "1"}}])
 def test_a_part_of_other_versions_or_unknown_code_is_refused(run, changed):
-    with pytest.raises(Refusal, match="tried a part"):
+    with pytest.raises(UsageError, match="tried a part"):
         publish.certificate(run(**changed), BEFORE)
 
 
 def test_a_part_without_a_whole_is_refused(run):
-    with pytest.raises(Refusal, match="tried a part"):
+    with pytest.raises(UsageError, match="tried a part"):
         publish.certificate(run())
