@@ -14,17 +14,12 @@ from ._flat import Key
 from ._plan import Plan, Site
 from ._sums import squares
 from ._tap import record, tap, tap_columns
+from ._weights import of_sigmoid, of_softmax
 
 # An output of a bounded activation is saturated within this share of its range from a bound.
 _SATURATED = 0.01
 # So many rows of a bounded activation's output are looked at, or up to twice as many.
 _ROWS = 64
-# A softmax weight above this leaves its logits a slope of less than a hundredth.
-_SHARP = 0.99
-# Logits that far below the largest are masked; masks in use are -1e9 or lower.
-_MASKED = -1e8
-# So many queries are looked at; logits are too many to look at all of them.
-_QUERIES = 32
 
 Probes = dict[int, Any]
 
@@ -183,6 +178,7 @@ def _output(site: Site, given: list[Any], results: list[Any], probe: Any) -> lis
 def _activation(site: Site, given: list[Any], results: list[Any], probe: Any) -> list[Any]:
     del given
     y = lax.stop_gradient(results[0])
+    y = jax.nn.sigmoid(y) if site.name == "router" else y
     y = y.reshape(-1, y.shape[-1]) if y.ndim != 2 and not is_spread(jax.typeof(y)) else y
     if site.name != "relu" and y.ndim > 1:  # a share needs no more, dead units need all
         y = y[:: sampled(y.shape[0])]
@@ -192,10 +188,10 @@ def _activation(site: Site, given: list[Any], results: list[Any], probe: Any) ->
     if site.name == "relu":
         statistics = (jnp.sum((y > 0).astype(jnp.float32), rows),)
     else:
-        low = 0.0 if site.name == "sigmoid" else -1.0
+        low = -1.0 if site.name == "tanh" else 0.0
         edge = _SATURATED * (1 - low)
         saturated = ((y < low + edge) | (y > 1 - edge)).astype(jnp.float32)
-        slope = y * (1 - y) if site.name == "sigmoid" else 1 - y * y
+        slope = 1 - y * y if site.name == "tanh" else y * (1 - y)
         statistics = (
             jnp.sum(saturated, rows),
             jnp.sum(slope * slope, rows),
@@ -211,23 +207,11 @@ def sampled(rows: int) -> int:
 
 
 def _attention(site: Site, given: list[Any], results: list[Any], probe: Array) -> list[Any]:
-    logits = lax.stop_gradient(given[0]).astype(jnp.float32)
-    if logits.ndim > 1:
-        queries = logits.shape[-2]
-        logits = logits[..., :: max(1, -(-queries // _QUERIES)), :]
-    below = logits - jnp.max(logits, -1, keepdims=True)
-    visible = below > _MASKED
-    seen = jnp.where(visible, below, 0)
-    keys, sums, squared = (
-        jnp.sum(x, -1) for x in (visible.astype(jnp.float32), seen, jnp.square(seen))
-    )
-    weights = jnp.sum(jnp.exp(below), -1)
-    some, count = (keys > 1).astype(jnp.float32), jnp.maximum(keys, 1)
-    spread = jnp.sqrt(jnp.maximum(squared / count - jnp.square(sums / count), 0))
-    sharp = (weights < 1 / _SHARP).astype(jnp.float32)
-    parts = jnp.stack([some, some * sharp, some * spread])
-    statistics = jnp.sum(parts.reshape(len(parts), -1), -1)
-    return [record(results[0], probe, statistics.astype(probe.dtype)), *results[1:]]
+    mixing = site.mixing
+    weights = given[0 if mixing is None else mixing.operand]
+    weights = lax.stop_gradient(weights).astype(jnp.float32)
+    found = of_softmax(weights) if mixing is None else of_sigmoid(weights, mixing.over)
+    return [record(results[0], probe, found.astype(probe.dtype)), *results[1:]]
 
 
 def _state(site: Site, given: list[Any], results: list[Any], probe: Array) -> list[Any]:

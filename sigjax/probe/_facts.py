@@ -13,12 +13,15 @@ class Parameter:
       name: its path, such as "blocks.2.linear.kernel".
       owner: the layer that has it.
       shape: as its layer sees it; a kernel has two axes or more.
-      stack: lengths of the leading axes that its layer does not see: of a stack of layers.
+      stack: lengths of the leading axes that are measured one by one: of a stack of layers, of
+        experts.
       is_used: whether the loss depends on it.
       is_reached: whether the loss's gradient does.
       dtype: of its values.
       use: "kernel" of a product, "table" that is looked up, "scale" or "bias"; "" for others.
       fan_in: how many products an output of a kernel adds up; 0 for others.
+      choices: of a stack of experts, which is the last axis of `stack`, how many choices among them
+        are made; 0 for others.
     """
 
     name: str
@@ -30,6 +33,12 @@ class Parameter:
     dtype: str
     use: str
     fan_in: int
+    choices: int
+
+    @property
+    def layers(self) -> int:
+        """How many axes of its stack are of layers."""
+        return len(self.stack) - (self.choices > 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,7 +75,8 @@ class Flat:
                     self.users[value].append(operation)
         computed = self.reached_from([*self.inputs[parameters:], *self._of_constants])
         self._computed = computed
-        self._of_parameters = self.reached_from(self.inputs[:parameters]) - computed
+        self._trained = self.reached_from(self.inputs[:parameters])
+        self._of_parameters = self._trained - computed
 
     def reached_from(self, values: Iterable[int]) -> set[int]:
         """All values that depend on one of these, themselves included."""
@@ -111,6 +112,10 @@ class Flat:
     def is_computed(self, value: int) -> bool:
         """Whether a value comes of an operation on what is no parameter alone."""
         return value in self._computed
+
+    def is_trained(self, value: Value) -> bool:
+        """Whether a value depends on a parameter."""
+        return value in self._trained
 
     def is_parameter(self, value: Value) -> bool:
         """Whether a value comes of parameters and of nothing else."""

@@ -1,22 +1,17 @@
-"""Activations and attention weights, known by what a program computes."""
+"""Activations, known by what a program computes."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from .._jaxpr import CUSTOM_DERIVATIVE, source
+from ._choices import is_chosen_from
 from ._flat import Flat, Key, Operation
+from ._moves import MOVES
 
-# What keeps all elements, in other places or formats.
-_MOVES = frozenset(
-    (
-        "convert_element_type", "copy", "reshape", "transpose", "squeeze", "broadcast_in_dim",
-        "sigjax_mark", "reduce_precision", "optimization_barrier", "stop_gradient",
-    )
-)  # fmt: skip
 _OUR_SIGMOID = "sigmoid"
 
 
@@ -25,8 +20,9 @@ class Activation:
     """A bounded activation or ReLU that is what a layer gives to the next.
 
     Attributes:
-      name: "sigmoid", "tanh" or "relu".
-      key: the equation that gives its result.
+      name: "sigmoid", "tanh" or "relu"; "router" for sigmoids of which the largest are chosen.
+      key: the equation that gives its result; of a router its argument, since what is chosen from
+        need not have a gradient.
       value: its argument.
       result: its result.
     """
@@ -37,29 +33,41 @@ class Activation:
     result: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Attention:
-    """A softmax over keys whose weights mix computed values.
+def activations(flat: Flat, besides: Collection[int] = ()) -> Iterator[Activation]:
+    """Every activation that is no gate and no part of another one, such as GELU or SiLU.
 
-    Attributes:
-      key: the equation whose first operand holds the logits.
-      logits: that operand.
+    Args:
+      flat: the program.
+      besides: results of others, which are known to be something else.
     """
-
-    key: Key
-    logits: int
-
-
-def activations(flat: Flat) -> Iterator[Activation]:
-    """Every activation that is no gate and no part of another one, such as GELU or SiLU."""
     for operation in flat.operations:
         name, value = _activation(flat, operation)
         if name is None or value is None or len(operation.outputs) != 1:
             continue
         result = operation.outputs[0]
         key = flat.outermost(operation.key, result)
-        if key is not None and (name == "relu" or not _is_factor(flat, result)):
+        if key is None or result in besides:
+            continue
+        if name == "sigmoid" and is_chosen_from(flat, result):
+            made = _where_made(flat, value)
+            if made is not None:
+                yield Activation("router", made, value, result)
+        elif name == "relu" or not _is_factor(flat, result):
             yield Activation(name, key, value, result)
+
+
+def _where_made(flat: Flat, value: int) -> Key | None:
+    """The equation that gives this value and no other."""
+    maker = flat.makers.get(value)
+    if maker is None or len(maker.outputs) != 1 or maker.name != maker.eqn.primitive.name:
+        return None  # an input, or where a body begins or ends
+    return flat.outermost(maker.key, value)
+
+
+def sigmoid_argument(flat: Flat, operation: Operation) -> int | None:
+    """What an operation gives the sigmoid of; None if it does not."""
+    name, value = _activation(flat, operation)
+    return value if name == "sigmoid" else None
 
 
 def _activation(flat: Flat, operation: Operation) -> tuple[str | None, int | None]:
@@ -104,57 +112,9 @@ def _is_factor(flat: Flat, value: int) -> bool:
             if user.name == "mul" and any(flat.is_computed(v) for v in others):
                 return True
             # 0.5 (1 + tanh u): still the same activation.
-            if user.name in (*_MOVES, "slice", "split", "dynamic_slice") or (
+            if user.name in (*MOVES, "slice", "split", "dynamic_slice") or (
                 user.name in ("add", "sub", "mul", "neg") and not others
             ):
-                new = [v for v in user.outputs if v not in seen]
-                seen.update(new)
-                waiting += new
-    return False
-
-
-def attentions(flat: Flat) -> Iterator[Attention]:
-    """Every softmax over the last axis whose result weights computed values."""
-    for operation in flat.operations:
-        if operation.name != "div" or None in operation.inputs:
-            continue
-        above, below = operation.inputs
-        exponential = flat.maker_through(above, _MOVES)
-        total = flat.maker_through(below, _MOVES)
-        if (
-            exponential is None
-            or total is None
-            or exponential.name != "exp"
-            or total.name != "reduce_sum"
-            or flat.maker_through(total.inputs[0], _MOVES) is not exponential
-        ):
-            continue
-        logits = exponential.inputs[0]
-        assert logits is not None
-        last = len(flat.avals[logits].shape) - 1
-        if tuple(total.eqn.params["axes"]) != (last,) or not _weights_values(
-            flat, operation.outputs[0]
-        ):
-            continue
-        key = flat.outermost(exponential.key, exponential.outputs[0])
-        if key is not None:
-            yield Attention(key, logits)
-            continue
-        # Inside a function with a derivative of its own, which is not taken apart.
-        key = flat.outermost(operation.key, operation.outputs[0])
-        outer = flat.entered.get(key) if key is not None else None
-        if key is not None and outer is not None and outer.inputs[0] is not None:
-            yield Attention(key, outer.inputs[0])
-
-
-def _weights_values(flat: Flat, weights: int) -> bool:
-    seen, waiting = {weights}, [weights]
-    while waiting:
-        for user in flat.users[waiting.pop()]:
-            if user.name == "dot_general":
-                others = [v for v in user.inputs if v is not None and v not in seen]
-                return any(flat.is_computed(v) for v in others)
-            if user.name in _MOVES or user.name in ("mul", "div", "select_n"):  # dropout
                 new = [v for v in user.outputs if v not in seen]
                 seen.update(new)
                 waiting += new

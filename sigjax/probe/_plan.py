@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from .._jaxpr import CHECKPOINT, JIT, is_spread, scan_groups, varying
-from ._flat import Flat, Key
+from ._attentions import Mixing, attentions
+from ._flat import Flat, Key, Operation
 from ._graph import Graph, Provenance, graph_of
 from ._mark import Layer
-from ._patterns import activations, attentions
+from ._moves import MOVES
+from ._patterns import activations
 from ._sums import ACCUMULATORS
 from ._tap import PROBE_SIZE, empty_columns
 
@@ -21,7 +23,8 @@ from ._tap import PROBE_SIZE, empty_columns
 _PLAIN = frozenset([*JIT, *CHECKPOINT, "closed_call", "core_call"])
 # What can be run again with taps inside.
 _ENTERED = _PLAIN | {"scan", "cond", "shard_map"}
-# Queries that see several keys, those of them that give one key all, and their logits' spread.
+# Of a softmax: queries that see several keys, those of them that give one key all, and their
+# logits' spread. Of a sigmoid: weights, those of them that are next to 1, and how many are not 0.
 ATTENTION_SIZE = 3
 
 
@@ -33,7 +36,8 @@ class Site:
       kind: "output" of a layer, "activation" behind it, "attention" or recurrent "state".
       key: the equation.
       layers: paths of the layers that it belongs to.
-      name: of the activation.
+      name: of the activation, or "softmax" or "sigmoid" attention.
+      mixing: of sigmoid attention, the product with the values that it is measured at.
       carries: of a state, which values of the loop's carry it is.
       shape: of what is measured, loops around it left out.
       dtype: of what is measured.
@@ -55,6 +59,7 @@ class Site:
     loops: tuple[Key, ...] = ()
     in_columns: bool = False
     elements: int = 0
+    mixing: Mixing | None = None
 
     def probe(self) -> Any:
         """Zeros that its measurement is the gradient of."""
@@ -131,16 +136,17 @@ def plan_of(flat: Flat, names: Sequence[str], layers: Mapping[Key, Layer], per_s
         else:
             opaque.append(path)
     following = flat.leading_to(v for op in provenance.outputs for v in op.inputs)
-    for act in activations(flat):
+    weighing = list(attentions(flat))
+    for act in activations(flat, besides={att.gate for att in weighing}):
         before = provenance.of[act.value]
         if before and act.result in following and _is_open(flat, act.key):
             path = graph.nodes[max(before)].layer.path
             add("activation", act.key, [path], act.result, name=act.name)
-    for att in attentions(flat):
+    for att in weighing:
         before = provenance.of[att.logits]
         if before and _is_open(flat, att.key):
             paths = [graph.nodes[n].layer.path for n in sorted(before)]
-            add("attention", att.key, paths, att.logits)
+            add("attention", att.key, paths, att.logits, name=att.name, mixing=att.mixing)
     for key, carries in states.items():
         if _is_open(flat, (*key, 0)):
             inside = [n.layer.path for n in graph.nodes if _is_inside(n.key, key)]
@@ -178,7 +184,8 @@ def _is_stack(flat: Flat, key: Key, eqn: JaxprEqn) -> bool:
 def _carries(flat: Flat, key: Key, eqn: JaxprEqn) -> tuple[int, ...]:
     """What a loop over time carries from step to step; nothing for a loop over layers.
 
-    A loop over time uses the same parameters at every step, one over layers a slice of them.
+    A loop over time uses the same parameters at every step, one over layers a slice of them. What
+    is added up step by step is no state: no step depends on it.
     """
     operation = flat.loops[key]
     consts, carry, xs = scan_groups(eqn, operation.inputs)
@@ -193,6 +200,22 @@ def _carries(flat: Flat, key: Key, eqn: JaxprEqn) -> tuple[int, ...]:
         index
         for index, joint in enumerate(flat.joints[key])
         if joint.inputs[1] not in (None, joint.outputs[0])
+        and not _is_sum(flat, joint)
         and jnp.issubdtype(flat.avals[joint.outputs[0]].dtype, jnp.floating)
         and flat.avals[joint.outputs[0]].shape
     )
+
+
+def _is_sum(flat: Flat, joint: Operation) -> bool:
+    """Whether a loop only adds to what it carries."""
+    seen, waiting = set(joint.outputs), list(joint.outputs)
+    while waiting:
+        for user in flat.users[waiting.pop()]:
+            if user.key == joint.key:  # where the loop goes on, or ends
+                continue
+            if user.name not in MOVES and user.name not in ("add", "join"):
+                return False
+            new = [v for v in user.outputs if v not in seen]
+            seen.update(new)
+            waiting += new
+    return True

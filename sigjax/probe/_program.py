@@ -2,13 +2,14 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ._choices import choices
 from ._evaluate import Evaluator
 from ._facts import Facts, Parameter
 from ._flat import Flat
@@ -17,7 +18,7 @@ from ._mark import Layer, mark_of, marked
 from ._plan import Plan, plan_of
 from ._sums import Sums, plain_squares, run_squares, totals
 from ._tap import joined
-from ._uses import use_of
+from ._uses import Use, use_of
 
 
 class Measured(NamedTuple):
@@ -92,8 +93,9 @@ class Program:
         plan = plan_of(flat, names, layers.outputs, per_step)
         used = flat.leading_to(flat.outputs[:1])
         seen = _seen_shapes(flat)
+        chosen = choices(flat)
         shapes = [
-            _split(seen.get(name), jnp.shape(p), use.stack)
+            _split(seen.get(name), jnp.shape(p), use, chosen)
             for name, p, use in zip(names, parameters, uses, strict=True)
         ]
         probes = _probes(plan)
@@ -131,6 +133,7 @@ class Program:
                     jnp.dtype(p.dtype).name,
                     uses[i].kind,
                     uses[i].fan_in,
+                    _choices_among(stack, uses[i], chosen),
                 )
                 for i, (name, (stack, own), value, p) in enumerate(
                     zip(names, shapes, flat.inputs, parameters, strict=False)
@@ -255,10 +258,19 @@ def _seen_shapes(flat: Flat) -> dict[str, Shape]:
     return {f"{layer.path}.{name}": shape for layer in layers for name, shape in layer.shapes}
 
 
-def _split(own: Shape | None, shape: Shape, looped: int) -> tuple[Shape, Shape]:
-    """A parameter's shape as that of a stack of layers and that in one layer."""
-    count = looped if own is None else max(len(shape) - len(own), 0)
+def _split(
+    own: Shape | None, shape: Shape, use: Use, chosen: Mapping[int, int]
+) -> tuple[Shape, Shape]:
+    """A parameter's shape as that of a stack of layers or experts and that in one of them."""
+    count = use.stack if own is None else max(len(shape) - len(own), 0)
+    if use.is_stacked and shape[use.stack] in chosen:
+        count = max(count, use.stack + 1)
     return shape[:count], shape[count:]
+
+
+def _choices_among(stack: Shape, use: Use, chosen: Mapping[int, int]) -> int:
+    """How many choices are made among what the last axis of a stack has one of for each."""
+    return chosen.get(stack[-1], 0) if use.is_stacked and len(stack) == use.stack + 1 else 0
 
 
 def _grouped(keys: Sequence[Any]) -> tuple[tuple[int, ...], ...]:

@@ -49,6 +49,14 @@ class Reading:
         ]
         return site.elements * math.prod(added) * self.evaluations
 
+    def queries(self, site: Site) -> int:
+        """How many queries the sigmoid attention of a site has, in all loops and evaluations."""
+        assert site.mixing is not None
+        lengths = dict(self.facts.plan.lengths)
+        turns = [lengths[key] for key in site.loops if key not in site.mixing.loops]
+        each = site.elements // max(math.prod(site.shape), 1) * site.mixing.queries
+        return each * math.prod(turns) * self.evaluations
+
     def statistics(self, index: int) -> Statistics:
         """What an output's tap measured."""
         return read(self.sites[index])

@@ -21,7 +21,8 @@ class Row:
     Attributes:
       name: its path in the model, with its place in a stack or loop.
       kind: its class.
-      activation: the sigmoid, tanh or relu that follows, if one was seen.
+      activation: the sigmoid, tanh or relu that follows, if one was seen; "router" for sigmoids
+        of which the largest are chosen.
       dtype: of its output.
       log10_gradient: log10 of the norm of the loss's gradient at its output; NaN where only its
         parameters could be measured.
@@ -127,7 +128,7 @@ def _share(part: Any, whole: Any) -> float:
 def _parameters(reading: Reading, owner: str, step: tuple[int, ...]) -> dict[str, Any]:
     gradients, values, gain = [], [], math.nan
     for index, parameter in reading.owned.get(owner, []):
-        own = step[: len(parameter.stack)]
+        own = step[: parameter.layers]
         gradients.append(np.ravel(reading.gradients[index][own]))
         values.append(np.ravel(reading.values[index][own]))
         if parameter.use == "kernel" and parameter.fan_in:

@@ -35,12 +35,14 @@ class Use(NamedTuple):
       fan_in: how many products an output of a kernel adds up; 0 for others.
       stack: how many of its leading axes loops over layers go through.
       operation: the first product or look-up.
+      is_stacked: whether the axis behind those goes through kernels, of heads or experts.
     """
 
     kind: str
     fan_in: int
     stack: int
     operation: Operation | None
+    is_stacked: bool = False
 
 
 def use_of(flat: Flat, parameter: int) -> Use:
@@ -52,9 +54,11 @@ def use_of(flat: Flat, parameter: int) -> Use:
         for user in flat.users[value]:
             kind = _USES.get(user.name)
             if kind == "kernel":
-                return Use(kind, _fan_in(flat, user, value), depth, user)
+                stacked = _is_stacked(flat, parameter, depth, user, value)
+                return Use(kind, _fan_in(flat, user, value), depth, user, stacked)
             if kind == "table" and user.inputs[0] == value:
-                return Use(kind, 0, depth, user)
+                stacked = _is_stacked(flat, parameter, depth, user, value)
+                return Use(kind, 0, depth, user, stacked)
             other = other or (kind or "")
             if user.name in _CARRY:
                 sliced = user.name == "slice" and user.key in flat.loops
@@ -64,14 +68,33 @@ def use_of(flat: Flat, parameter: int) -> Use:
     return Use("" if other == "table" else other, 0, 0, None)
 
 
+# Axes of a kernel: what it takes and what it gives.
+_KERNEL = 2
+
+
+def _is_stacked(flat: Flat, parameter: int, depth: int, user: Operation, value: int) -> bool:
+    shape = flat.avals[parameter].shape[depth:]
+    if len(shape) <= _KERNEL or user.name == "conv_general_dilated":
+        return False
+    if flat.avals[value].shape != shape:  # one of them was taken out
+        return len(flat.avals[value].shape) < len(shape)
+    if user.name == "gather":
+        return 0 in user.eqn.params["dimension_numbers"].start_index_map
+    return 0 not in _contracted(user, user.inputs.index(value))
+
+
+def _contracted(product: Operation, side: int) -> tuple[int, ...]:
+    params = product.eqn.params
+    numbers = params.get("dimension_numbers")
+    if numbers is None:
+        numbers = params["ragged_dot_dimension_numbers"].dot_dimension_numbers
+    return tuple(numbers[0][side])
+
+
 def _fan_in(flat: Flat, product: Operation, kernel: int) -> int:
     shape = flat.avals[kernel].shape
     side = product.inputs.index(kernel)
     if product.name == "conv_general_dilated":
         outputs = product.eqn.params["dimension_numbers"].rhs_spec[0]
         return math.prod(shape) // shape[outputs]
-    if "dimension_numbers" not in product.eqn.params:
-        return int(shape[-2]) if len(shape) > 1 else 0
-    numbers = product.eqn.params["dimension_numbers"]
-    contracted = numbers[0][side] if isinstance(numbers, tuple) else None
-    return math.prod(shape[axis] for axis in contracted) if contracted is not None else shape[-2]
+    return math.prod(shape[axis] for axis in _contracted(product, side))

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 from .._reading import Reading
 from .._rows import Row
+from ._attention import attention_saturated
+from ._experts import experts
 from ._flow import flow
 from ._kinds import Finding
 from ._not_finite import not_finite
 from ._precision import underflow
 from ._reach import unreached, zero_weights
 from ._recurrence import recurrence
-from ._units import attention_saturated, dead, saturated
+from ._units import dead, saturated
 
 
 def findings_of(reading: Reading, rows: Sequence[Row]) -> list[Finding]:
@@ -33,6 +35,7 @@ def findings_of(reading: Reading, rows: Sequence[Row]) -> list[Finding]:
         *narrow,
         *rates,
         *thinned,
+        *experts(reading),
         *recurrence(reading),
         *unreached(reading),
         *zero_weights(reading),

@@ -1,10 +1,9 @@
-"""Units, gates and attention weights that have no slope left."""
+"""Units and gates that have no slope left."""
 
 from collections.abc import Iterator, Sequence
 
-from .._reading import Reading
 from .._rows import Row
-from ._kinds import Finding, listed
+from ._kinds import Finding
 
 _MANY = 0.5  # of the units, outputs or queries
 _ALL = 0.9  # of the units: the layer lets next to nothing through
@@ -33,8 +32,20 @@ def _dead(full: Sequence[Row]) -> Finding:
 
 
 def saturated(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Layers whose bounded activation is at a bound."""
-    full = [row for row in rows if row.saturated > _MANY]
+    """Layers whose bounded activation is at a bound, and routers whose affinities are."""
+    routers = [row for row in rows if row.activation == "router" and row.saturated > _ALL]
+    if routers:
+        worst = max(routers, key=lambda row: row.saturated)
+        layers = _ordered(routers, worst)
+        yield Finding(
+            "saturated",
+            layers,
+            f"{100 * worst.saturated:.0f} % of the affinities that the router {worst.name} chooses "
+            f"by are within 1 % of 0 or 1{_others(layers)}: experts are told apart by rounding, "
+            "and the router hardly learns.",
+            "Make the router's weights smaller, or normalise its input; keep logits in float32.",
+        )
+    full = [row for row in rows if row.activation != "router" and row.saturated > _MANY]
     if full:
         worst = max(full, key=lambda row: row.saturated)
         layers = _ordered(full, worst)
@@ -45,29 +56,6 @@ def saturated(rows: Sequence[Row]) -> Iterator[Finding]:
             f"{worst.name} are within 1 % of a bound{_others(layers)}: their slopes are small, and "
             "what lies before learns slowly.",
             "Make the weights smaller, or normalise the input of the activation.",
-        )
-
-
-def attention_saturated(reading: Reading) -> Iterator[Finding]:
-    """Softmax attention in which one key takes all."""
-    found = []
-    for index, site in enumerate(reading.facts.plan.sites):
-        if site.kind != "attention":
-            continue
-        queries, sharp, spread = reading.sites[index].reshape(-1, 3).sum(0)
-        if queries and sharp / queries > _MANY:
-            found.append((sharp / queries, spread / queries, site.layers))
-    if found:
-        share, spread, _ = max(found)
-        layers = tuple(dict.fromkeys(layer for *_, names in found for layer in names))
-        yield Finding(
-            "attention_saturated",
-            layers,
-            f"In the attention of {listed(layers)} {100 * share:.0f} % of the queries give one key "
-            f"more than 99 % of their weight; the logits spread by {spread:.3g} where 1 is usual: "
-            "hardly any gradient passes to queries and keys.",
-            "Make the weights of query and key smaller, or normalise queries and keys; check the "
-            "scale 1/sqrt(d).",
         )
 
 
