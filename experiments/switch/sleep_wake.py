@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optimistix
 import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
@@ -69,8 +70,9 @@ def _week(model: SleepWake, config: Config) -> Array:
     times = start + jnp.linspace(0.0, DAYS * 24.0, samples)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(model.vector_field),
-        # Implicit: the populations' time constant is 10 s, the somnogen's 45 h.
-        diffrax.Kvaerno5(),
+        # Implicit: the populations' time constant is 10 s, the somnogen's 45 h. Newton's method, as
+        # the solver's own keeps the Jacobian of a step's start, and half of its steps fail.
+        diffrax.Kvaerno5(root_finder=diffrax.with_stepsize_controller_tols(optimistix.Newton)()),
         t0=0.0,
         t1=times[-1],
         dt0=1e-3,
