@@ -1,7 +1,7 @@
 """Data small enough for a repository, thinned where need be."""
 
 from experiments.harness import storage
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 LARGEST = 300_000  # bytes of one data file
 
@@ -16,7 +16,7 @@ def small_data(content: bytes, limit: int = LARGEST) -> tuple[bytes, dict[str, i
       content: a dataset as `storage.to_bytes` encodes it.
 
     Raises:
-      Refusal: if nothing is left to leave out.
+      UsageError: if nothing is left to leave out.
     """
     dataset = storage.from_bytes(content)
     kept: dict[str, int] = {}
@@ -24,7 +24,7 @@ def small_data(content: bytes, limit: int = LARGEST) -> tuple[bytes, dict[str, i
         largest = max(dataset.variables.values(), key=lambda variable: variable.nbytes)
         longest = max(largest.sizes, key=lambda name: largest.sizes[name], default=None)
         if longest is None or largest.sizes[longest] < 2:
-            raise Refusal(f"data cannot be thinned to {limit} bytes: {len(content)} are left")
+            raise UsageError(f"data cannot be thinned to {limit} bytes: {len(content)} are left")
         name = str(longest)
         dataset = dataset.isel({name: slice(None, None, 2)})
         kept[name] = 2 * kept.get(name, 1)

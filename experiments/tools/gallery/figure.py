@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 
 LARGEST = 150_000  # bytes of one figure
 _NARROWEST = 900  # pixels; below it the labels of three panels cannot be read
@@ -14,7 +14,7 @@ def small_png(content: bytes, limit: int = LARGEST) -> bytes:
     """A PNG within a limit: with 256 colours, and smaller by and by if that is not enough.
 
     Raises:
-      Refusal: if it is too large where its labels can still be read.
+      UsageError: if it is too large where its labels can still be read.
     """
     with Image.open(io.BytesIO(content)) as opened:
         whole = opened.convert("RGB")
@@ -27,7 +27,7 @@ def small_png(content: bytes, limit: int = LARGEST) -> bytes:
         if len(encoded.getvalue()) <= limit:
             return encoded.getvalue()
         width = width * 9 // 10
-    raise Refusal(
+    raise UsageError(
         f"a figure of {_NARROWEST} pixels in width is larger than {limit} bytes; draw fewer points"
     )
 

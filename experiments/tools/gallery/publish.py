@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 from experiments.harness import experiment, storage
-from experiments.harness.refusal import Refusal
 from experiments.harness.report import describe
 from experiments.harness.stored import StoredRun, newest
+from experiments.harness.usage import UsageError
 
 from .data import small_data, thinned
 from .figure import small_png, small_svg
@@ -38,7 +38,7 @@ def publish_gallery(
       What was published, and what was not and why, a line each.
 
     Raises:
-      Refusal: if a figure, a data file or the gallery would be too large; then nothing is written.
+      UsageError: if a figure, a data file or the gallery would be too large; nothing is written.
     """
     said: list[str] = []
     pending: dict[str, bytes] = {}
@@ -94,8 +94,8 @@ def _files(run: StoredRun, package: str) -> tuple[dict[str, bytes], Published]:
     try:
         data, kept = small_data((run.folder / "data.nc").read_bytes())
         picture = small_png((run.folder / "figure.png").read_bytes())
-    except Refusal as refusal:
-        raise Refusal(f"{name}: {refusal}") from refusal
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
     drawing = small_svg((run.folder / "figure.svg").read_bytes())
     files = {f"{name}.png": picture, f"{name}.nc": data}
     others = {"data (netCDF)": f"{name}.nc", "claims (JSON)": f"{name}.json"}
@@ -114,7 +114,7 @@ def _check_size(folder: Path, pending: dict[str, bytes], limit: int) -> None:
     sizes |= {name: len(content) for name, content in pending.items()}
     if sum(sizes.values()) > limit:
         largest = max(sizes, key=lambda name: sizes[name])
-        raise Refusal(
+        raise UsageError(
             f"{folder} would hold {sum(sizes.values())} bytes, more than {limit}; the largest file "
             f"is {largest} with {sizes[largest]}"
         )

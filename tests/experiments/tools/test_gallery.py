@@ -13,7 +13,7 @@ from PIL import Image
 from experiments.harness import experiment, storage
 from experiments.harness.code import code_digest
 from experiments.harness.command_line import main
-from experiments.harness.refusal import Refusal
+from experiments.harness.usage import UsageError
 from experiments.tools.gallery import publish_gallery
 from experiments.tools.gallery.data import small_data
 from experiments.tools.gallery.figure import small_png
@@ -80,7 +80,9 @@ def test_other_settings_than_the_papers_are_not_published(run, package, tmp_path
 
 def test_a_gallery_that_grows_too_large_is_refused_and_nothing_written(run, package, tmp_path):
     results = run()
-    with pytest.raises(Refusal, match=r"would hold \d+ bytes, more than 1000; the largest file is"):
+    with pytest.raises(
+        UsageError, match=r"would hold \d+ bytes, more than 1000; the largest file is"
+    ):
         _published(results, tmp_path, package, limit=1000)
     assert not (tmp_path / "docs").exists()
 
@@ -92,7 +94,7 @@ def test_a_write_that_fails_leaves_a_gallery_that_is_known_to_be_unfinished(
 
     def fails(path, content):
         if path.name == "squares.png" and path.exists():
-            raise Refusal("the disk is full")
+            raise UsageError("the disk is full")
         write(path, content)
 
     _, folder = _published(results, tmp_path, package)
@@ -100,7 +102,7 @@ def test_a_write_that_fails_leaves_a_gallery_that_is_known_to_be_unfinished(
     (folder / "squares.png").write_bytes(b"half a pic")
     assert stale(folder, package) == ["squares: squares.png is not what was published with it"]
     monkeypatch.setattr(storage, "write_bytes", fails)
-    with pytest.raises(Refusal, match="the disk is full"):
+    with pytest.raises(UsageError, match="the disk is full"):
         _published(results, tmp_path, package)
     monkeypatch.undo()
     assert len(stale(folder, package)) == 1
@@ -137,7 +139,7 @@ def test_large_data_are_thinned_along_their_longest_dimension_and_say_so():
     assert small.sizes["seed"] == 3
     same = storage.to_bytes(wide.isel(z=slice(10)))
     assert small_data(same) == (same, {})
-    with pytest.raises(Refusal, match="cannot be thinned to 100 bytes"):
+    with pytest.raises(UsageError, match="cannot be thinned to 100 bytes"):
         small_data(same, limit=100)
 
 
@@ -150,7 +152,7 @@ def test_a_large_figure_gets_fewer_colours_then_fewer_pixels_then_is_refused():
     with Image.open(io.BytesIO(content)) as image:
         assert 900 <= image.width < 1500
         assert image.width / image.height == pytest.approx(3, rel=0.01)
-    with pytest.raises(Refusal, match="larger than 100000 bytes"):
+    with pytest.raises(UsageError, match="larger than 100000 bytes"):
         small_png(buffer.getvalue(), 100_000)
 
 
