@@ -9,17 +9,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import sigjax.nn as snn
-from tests.nn import rg_lru as reference
+from tests.nn.rg_lru import reference
+
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 FEATURES, INSIDE, HEADS, STEPS, BATCH = 6, 8, 2, 9, 4
-
-
-@pytest.fixture(autouse=True, scope="module")
-def hardly_optimized():
-    """To optimise so many small programs takes longer than to run them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def block(seed=0, **options):
