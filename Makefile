@@ -61,11 +61,12 @@ check: lint
 	$(BIN)/python -m pytest -n 2 --slice -q
 	@$(BIN)/python -m experiments.tools.gallery.stale
 
+# A worker that crashes ends the run: xdist would wait for ever for the rest of its file.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 proofs: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m proof
 
 $(VENV)/.docs: $(STAMP) docs/requirements.lock
 	$(BIN)/python -m pip install --quiet -r docs/requirements.lock

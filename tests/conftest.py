@@ -43,6 +43,17 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [i for i in items if first.get(i.path) is i]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_dropped():
+    """No file finds programs that another has compiled, with other settings maybe.
+
+    Nor does a worker come to the number of memory mappings that Linux allows a process (65,530):
+    each compiled program holds some, and beyond it XLA ends with a segmentation fault.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def figures_are_closed():
     """A worker runs whole files, and pyplot warns of figures that pile up."""
