@@ -248,6 +248,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     error.set_yscale("log")
     error.set_xlabel("margin: chosen less rejected score (1)")
     error.set_ylabel("error of the gradient (ulp of bfloat16)")
+    error.set_ylim(top=1e3)  # room for the legend
     error.set_title(f"label smoothing {SMOOTHING}: digits are lost at the root")
     error.legend(loc="upper left")
     for seed in range(dataset.sizes["seed"]):
@@ -276,5 +277,6 @@ def plot(dataset: xr.Dataset) -> Figure:
     odds.set_xlabel("minus the chosen answer's log-probability (1)")
     odds.set_ylabel("relative error of the gradient by it, float32 (1)")
     odds.set_title("ORPO as the chosen answer becomes certain")
+    odds.set_ylim(top=1e-4)  # room for the legend
     odds.legend(loc="upper left")
     return figure
