@@ -1,5 +1,6 @@
 """The wheel, installed outside the checkout, and the files that must agree with it."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -78,3 +79,37 @@ def test_the_lock_pins_every_requirement_and_names_no_host():
     for requirement in project["dependencies"] + extras["experiments"] + extras["test"]:
         name = re.match(r"[a-z0-9-]+", requirement).group()
         assert name == "sigjax" or name in pinned, name
+
+
+# The names under which packages are imported, where they are others than those they install by.
+IMPORTED = {"scikit-learn": "sklearn", "pillow": "PIL", "ml-dtypes": "ml_dtypes"}
+# Loaded only where somebody has them, or with what is declared.
+NOT_NEEDED = {"torch", "cycler"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("sigjax", ()), ("experiments", ("experiments",))],
+)
+def test_every_import_is_declared(folder, extras):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = list(project["dependencies"])
+    for extra in extras:
+        declared += project["optional-dependencies"][extra]
+    names = {re.match(r"[a-z0-9-]+", requirement).group() for requirement in declared}
+    known = {IMPORTED.get(name, name) for name in names} | {"sigjax", "experiments"} | NOT_NEEDED
+    if folder == "sigjax":
+        known |= {"matplotlib", "xarray"}  # what draws and converts reports, when it is asked to
+    for path in (ROOT / folder).rglob("*.py"):
+        missing = _imported(path) - known - sys.stdlib_module_names
+        assert not missing, (path, missing)
+
+
+def _imported(path):
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
