@@ -9,7 +9,7 @@ of 3, straight strokes, one to four of them true. `--data yeast` takes 14 functi
 
     python -m experiments run multi_label
 
-Time on 2 CPU cores: quick 10 s, paper 40 s. Must show: softmax on normalised targets gives each
+Time on 2 CPU cores: quick 10 s, paper 65 s. Must show: softmax on normalised targets gives each
 of k true labels 1/k, so at 1/2 it loses them for k >= 3 and tosses a coin at k = 2; sigmoids find
 them.
 """

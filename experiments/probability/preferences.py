@@ -8,7 +8,7 @@ arXiv:2403.07691) as the chosen answer becomes certain.
 
     python -m experiments run preferences
 
-Time on 2 CPU cores: quick 5 s, paper 10 s. Must show: the gradient within half an ulp in 16 bit at
+Time on 2 CPU cores: quick 5 s, paper 15 s. Must show: the gradient within half an ulp in 16 bit at
 every margin; a policy whose implicit reward is the true one, slope 1; and, with the rejected answer
 at a log-probability of -1, ORPO's gradient reaching $-1/(e - 1)$ where the chosen one is certain.
 """
