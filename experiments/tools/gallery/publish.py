@@ -79,6 +79,8 @@ def _unfit(run: StoredRun, package: str) -> str:
     config = getattr(experiment.load(package, run.name).Config, run.preset)()
     if run.record["config"] != json.loads(json.dumps(dataclasses.asdict(config), default=str)):
         return f"{run.folder} has other settings than its preset today"
+    if "code" not in run.record:
+        return f"{run.folder} does not say which code made it"
     if not run.claims:
         return f"{run.folder} has no claims"
     data = run.file("data.nc")

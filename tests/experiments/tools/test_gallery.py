@@ -78,6 +78,17 @@ def test_other_settings_than_the_papers_are_not_published(run, package, tmp_path
     assert "Not published yet: `squares`" in (folder / "index.md").read_text("utf-8")
 
 
+def test_a_run_that_does_not_say_its_code_or_lost_its_data_is_not_published(run, package, tmp_path):
+    results = run()
+    (path,) = results.glob("squares/*/provenance.json")
+    record = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({k: v for k, v in record.items() if k != "code"}), "utf-8")
+    assert "does not say which code" in _published(results, tmp_path, package)[0][0]
+    path.write_text(json.dumps(record), "utf-8")
+    path.with_name("data.nc").write_bytes(b"CDF")
+    assert "is not what the run recorded" in _published(results, tmp_path, package)[0][0]
+
+
 def test_a_gallery_that_grows_too_large_is_refused_and_nothing_written(run, package, tmp_path):
     results = run()
     with pytest.raises(
