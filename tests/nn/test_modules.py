@@ -12,6 +12,8 @@ from flax.nnx.nn import dtypes
 import sigjax.nn as snn
 from sigjax.losses import sigmoid_binary_cross_entropy
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 X = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
 
 
@@ -180,7 +182,7 @@ def test_a_stateful_activation_is_one_for_each_layer(depth):
         hidden = hidden @ kernel + bias
         hidden = np.where(hidden >= 0, hidden, slope * hidden)
     np.testing.assert_allclose(model(X), linear(model.last, hidden), rtol=1e-5, atol=1e-5)
-    gradient = nnx.grad(lambda model: jnp.sum(model(X) ** 2))(model)
+    gradient = nnx.jit(nnx.grad(lambda model: jnp.sum(model(X) ** 2)))(model)
     found = [gradient["first"]["activation"]["negative_slope"][...]]
     if depth > 1:
         found += list(gradient["stack"]["activation"]["negative_slope"][...])
