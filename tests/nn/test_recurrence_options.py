@@ -10,6 +10,8 @@ from flax import nnx
 import sigjax.nn as snn
 from tests.nn.recurrences import CELLS, HIDDEN, IN, SLOTS, STEPS, build
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 
 @pytest.mark.parametrize("name", CELLS)
 def test_the_layers_of_lora_learn_and_are_found(name):
@@ -20,7 +22,7 @@ def test_the_layers_of_lora_learn_and_are_found(name):
     def loss(rnn):
         return jnp.sum(rnn(jnp.ones((2, STEPS, IN))) ** 2)
 
-    gradient = nnx.grad(loss, argnums=nnx.DiffState(0, nnx.LoRAParam))(rnn)
+    gradient = nnx.jit(nnx.grad(loss, argnums=nnx.DiffState(0, nnx.LoRAParam)))(rnn)
     leaves = jax.tree.leaves(gradient)
     assert len(leaves) == len(found)
     assert all(jnp.any(leaf != 0) for leaf in leaves)
@@ -112,10 +114,13 @@ def test_bidirectional_is_flaxs(options):
     )
     x = jnp.sin(jnp.arange(3 * STEPS * IN, dtype=jnp.float32)).reshape(3, STEPS, IN)
     x = jnp.moveaxis(x, 1, 0) if "time_major" in options else x
-    for lengths in (None, jnp.array([6, 2, 1])):
-        chex.assert_trees_all_close(
-            found(x, seq_lengths=lengths), expected(x, seq_lengths=lengths), rtol=1e-5, atol=1e-6
-        )
+
+    @nnx.jit
+    def both(*models):
+        every = None, jnp.array([6, 2, 1])
+        return [[model(x, seq_lengths=lengths) for lengths in every] for model in models]
+
+    chex.assert_trees_all_close(*both(found, expected), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -123,8 +128,13 @@ def test_nothing_passes_a_reset_in_either_direction(name):
     rnn = snn.Bidirectional(*(snn.RNN(build(name, "plain")) for _ in range(2)), return_carry=True)
     x = jnp.sin(jnp.arange(2 * STEPS * IN, dtype=jnp.float32)).reshape(2, STEPS, IN)
     resets = jnp.zeros((2, STEPS), bool).at[:, 2].set(True)
-    carries, outputs, gates = rnn(x, resets=resets, return_gates=True)
-    ((_, left), (_, right)) = alone = rnn(x[:, :2]), rnn(x[:, 2:])
+
+    @nnx.jit
+    def everything(rnn):
+        return rnn(x, resets=resets, return_gates=True), (rnn(x[:, :2]), rnn(x[:, 2:]))
+
+    (carries, outputs, gates), alone = everything(rnn)
+    (_, left), (_, right) = alone
     np.testing.assert_allclose(outputs, jnp.concatenate([left, right], 1), rtol=1e-5, atol=1e-6)
     ends = alone[1][0][0], alone[0][0][1]  # forward it ends on the right, backward on the left
     chex.assert_trees_all_close(carries, ends, rtol=1e-5, atol=1e-6)
