@@ -14,6 +14,8 @@ import sigjax
 import sigjax.nn as snn
 from tests.meshes import collectives
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 FEATURES = 8
 ROWS = np.random.default_rng(0).normal(size=(8, FEATURES)).astype(np.float32)
 IMAGES = np.random.default_rng(1).normal(size=(8, 2, 2, FEATURES)).astype(np.float32)
@@ -116,7 +118,7 @@ CASES = [
 ]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_mesh_gives_what_the_peer_gives_there_and_exchanges_no_more(name, kind):
     case = MODULES[name]
