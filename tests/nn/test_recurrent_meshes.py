@@ -13,6 +13,8 @@ from jax.sharding import PartitionSpec as P
 
 import sigjax.nn as snn
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 IN, HIDDEN, BATCH, STEPS = 4, 8, 4, 6
 CELLS = ["GRUCell", "LSTMCell", "MinGRU"]
 EXPLICIT, AUTO = AxisType.Explicit, AxisType.Auto
@@ -54,7 +56,7 @@ PLACES = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("place", "kind"),
     [*((place, EXPLICIT) for place in PLACES), ("features of both", AUTO)],
