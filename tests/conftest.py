@@ -1,6 +1,7 @@
 """Settings of every test: runtime type checks, strict promotion, four devices, bounded examples."""
 
 import collections
+import gc
 import sys
 
 import hypothesis
@@ -13,6 +14,10 @@ jaxtyping.install_import_hook("sigjax", "beartype.beartype")
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 4)
+
+# Tracing makes many objects that live long: Python's collector, by default, looks through all of
+# them again and again (7 % of the time of test_export and stabilize).
+gc.set_threshold(20_000, 50, 100)
 
 # The first example of a shape compiles, so no deadline holds.
 hypothesis.settings.register_profile("sigjax", deadline=None, max_examples=200, derandomize=True)
@@ -52,6 +57,7 @@ def programs_are_dropped():
     """
     yield
     jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
