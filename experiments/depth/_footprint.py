@@ -56,7 +56,8 @@ def measure(size: Size, rounds: int) -> dict[str, float]:
             draw((size.width, CLASSES), for_readout),
         )
         square = functools.partial(draw, (size.width, size.width))
-        return layer_gradients(PlainNetwork(sigjax.sigmoid), weights, batch, square).preactivation
+        network = PlainNetwork(sigjax.sigmoid)
+        return layer_gradients(network, weights, batch, draw=square).preactivation
 
     keys = jax.random.split(jax.random.key(0), size.seeds)
     if jax.device_count() == 1:

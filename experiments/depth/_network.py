@@ -58,12 +58,12 @@ class PlainNetwork:
 
     activation: Callable[[Array], Array]
     norm: Callable[[Array], Array] = no_norm
-    residual: bool = False
+    residual: bool | Array = False
 
     def transfer(self, z: Array, skip: Array) -> Array:
         """What happens between two matrix products; both arguments `[batch, width]`."""
         h = self.activation(self.norm(z))
-        return h + skip if self.residual else h
+        return h if self.residual is False else jnp.where(self.residual, h + skip, h)
 
     def loss(self, weights: Weights, batch: Batch) -> Array:
         """The loss as one would write it for `jax.grad`."""
@@ -122,6 +122,8 @@ def layer_gradients(
     network: PlainNetwork,
     weights: Weights,
     batch: Batch,
+    *,
+    depth: Array | None = None,
     draw: Callable[[Array], Array] | None = None,
 ) -> LayerGradients:
     r"""Norm of the gradient at every layer, at any depth, without underflow.
@@ -134,46 +136,62 @@ def layer_gradients(
       network: the architecture.
       weights: its kernels.
       batch: inputs and labels.
+      depth: int32 scalar, how many of the layers the network has; if not given, all. One program
+        serves every depth, and layers beyond it cost nothing.
       draw: if given, `weights.hidden` holds a key for each layer, and this makes the kernel of
         one. Kernels are drawn again on the way back, and only the signals of all layers are
         kept, `[depth, batch, width]`: no more of the memory depends on the depth.
 
     Returns:
-      `LayerGradients`. A mantissa of 0 is a gradient that is 0 in exact arithmetic, or of a
-      layer whose signal (not its gradient) or slope has left the dtype's range: in float32 a
-      sigmoid with all pre-activations beyond 87.
+      `LayerGradients`, zeros beyond `depth`. Another mantissa of 0 is a gradient that is 0 in
+      exact arithmetic, or of a layer whose signal (not its gradient) or slope has left the
+      dtype's range: in float32 a sigmoid with all pre-activations beyond 87.
     """
+    count = weights.hidden.shape[0]
+    layers = jnp.arange(count)
+    nothing = LayerGradients(*[Scaled(jnp.float32(0), jnp.int32(0))] * 2)
 
-    def forward(h: Array, hidden: Array) -> tuple[Array, tuple[Array, Callable | None]]:
-        # The pullback is a pytree: scan stacks its residuals, phi'(z) and no more.
-        kernel = hidden if draw is None else draw(hidden)
-        following, pullback = jax.vjp(network.transfer, h @ kernel, h)
-        return following, (h, pullback if draw is None else None)
+    def if_there(layer: Array, step: Callable, otherwise: Callable, carry: Any) -> Any:
+        if depth is None:
+            return step(carry)
+        return lax.cond(layer < depth - 1, step, otherwise, carry)
+
+    def forward(h: Array, at: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array | None]]:
+        layer, hidden = at
+
+        def step(h: Array) -> tuple[Array, tuple[Array, Array | None]]:
+            z = h @ (hidden if draw is None else draw(hidden))
+            return network.transfer(z, h), (h, z if draw is None else None)
+
+        return if_there(layer, step, lambda h: (h, (h, h if draw is None else None)), h)
 
     def backward(
-        upper: Scaled, layer: tuple[Array, Array, Callable | None]
+        upper: Scaled, at: tuple[Array, Array, Array, Array | None]
     ) -> tuple[Scaled, LayerGradients]:
-        hidden, h, pullback = layer
-        kernel = hidden if draw is None else draw(hidden)
-        if pullback is None:
-            _, pullback = jax.vjp(network.transfer, h @ kernel, h)
-        at_z, at_skip = pullback(upper.mantissa)
-        delta = normalized(at_z)
-        norms = _layer_norms(h, delta, upper.exponent)
-        lower = delta.mantissa @ kernel.T
-        if network.residual:
-            lower += jnp.ldexp(at_skip, -delta.exponent)
-        return Scaled(lower, upper.exponent + delta.exponent), norms
+        layer, hidden, h, z = at
+
+        def step(upper: Scaled) -> tuple[Scaled, LayerGradients]:
+            kernel = hidden if draw is None else draw(hidden)
+            _, pullback = jax.vjp(network.transfer, h @ kernel if z is None else z, h)
+            at_z, at_skip = pullback(upper.mantissa)
+            delta = normalized(at_z)
+            lower = delta.mantissa @ kernel.T
+            if network.residual is not False:
+                lower += jnp.ldexp(at_skip, -delta.exponent)
+            norms = _layer_norms(h, delta, upper.exponent)
+            return Scaled(lower, upper.exponent + delta.exponent), norms
+
+        return if_there(layer, step, lambda upper: (upper, nothing), upper)
 
     first, first_pullback = jax.vjp(
         lambda z: network.activation(network.norm(z)), batch.inputs @ weights.input
     )
-    last, (signals, pullbacks) = lax.scan(forward, first, weights.hidden)
+    last, (signals, preactivations) = lax.scan(forward, first, (layers, weights.hidden))
     at_last = jax.grad(lambda h: cross_entropy(h @ weights.readout, batch.labels))(last)
     lowest, norms = lax.scan(
         backward,
         normalized(at_last),
-        (weights.hidden, signals, pullbacks),
+        (layers, weights.hidden, signals, preactivations),
         reverse=True,
     )
     (at_first,) = first_pullback(lowest.mantissa)

@@ -8,7 +8,12 @@ import jax
 import numpy as np
 import xarray as xr
 
+from experiments.datasets.images import PIXELS
 from sigjax.probe import Scaled
+from sigjax.theory import gradient_profile
+
+from ._activations import ACTIVATIONS
+from ._initializers import weight_initializer
 
 # Layers next to the input have not reached the fixed point of the variance, and those next to
 # the readout have cotangents that do not look random yet: mean field holds between.
@@ -54,9 +59,24 @@ def log10_rate(network: xr.Dataset) -> xr.DataArray:
     return (inner.isel(layer=0) - inner.isel(layer=-1)) / (inner.sizes["layer"] - 1)
 
 
+def expected_profile(network: xr.Dataset) -> np.ndarray:
+    r"""$\log_{10} \|\delta_l\| / \|\delta_L\|$ by mean field, for inputs of mean square 1."""
+    name, activation = str(network["initializer"].values), str(network["activation"].values)
+    # The first layer leads from few units to many, where these are not of variance 1/inputs.
+    width = int(network["width"])
+    first = {"orthogonal": PIXELS / width, "glorot": 2 * PIXELS / (PIXELS + width)}
+    profile = gradient_profile(
+        ACTIVATIONS[activation].function,
+        weight_initializer(name, activation).gain,
+        depth=int(network["depth"]),
+        input_variance=first.get(name, 1.0),
+    )
+    return np.asarray(profile.log10_norm, np.float64)
+
+
 def first_over_last(network: xr.Dataset) -> xr.DataArray:
-    """log10 of the first layer's weight gradient over the last layer's, per seed."""
-    profile = network["log10_weight_gradient"]
+    """log10 of the first layer's gradient over the last layer's, at pre-activations, per seed."""
+    profile = network["log10_preactivation_gradient"]
     return profile.isel(layer=0) - profile.isel(layer=-1)
 
 

@@ -8,7 +8,7 @@ $\sqrt{\chi_1}$ of Schoenholz et al. 2017 (arXiv:1611.01232), what to expect.
 Command: python -m experiments run gradient_depth [--preset quick|paper]
 Time: quick 70 s, paper 15 min (2 CPU cores).
 Must show: logistic networks with the standard initialisation U[-1/sqrt(n), 1/sqrt(n)] lose a
-factor 0.1415 per layer, +-1 % at width 1000; no layer exceeds $\|W\|_2/4$ times the layer above.
+factor 0.1415 per layer, +-0.2 % at width 1000; no layer exceeds $\|W\|_2/4$ times the layer above.
 """
 
 import dataclasses
@@ -25,19 +25,20 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.datasets.images import CLASSES, DATA, PIXELS
+from experiments.datasets.images import Batch
 from experiments.harness import Claim, Settings, Within, reported, spread, sweep
 from sigjax.theory import mean_field
 
 from . import _panels as panels
-from ._activations import ACTIVATIONS
-from ._bounds import spectral_norm_from_below
-from ._initializers import INITIALIZERS, weight_initializer
-from ._network import SEED_AXES, PlainNetwork, draw_weights, layer_gradients
+from ._activations import ACTIVATIONS, Activation
+from ._architecture import Architecture, norms_of_layers
+from ._initializers import INITIALIZERS, WeightInitializer, weight_initializer
+from ._network import SEED_AXES, PlainNetwork, Weights
 from ._normalization import NORMS
 from ._profile import (
     EDGE,
     excess_over_bound,
+    expected_profile,
     first_over_last,
     log10_magnitude,
     log10_rate,
@@ -45,6 +46,7 @@ from ._profile import (
     only,
     select,
 )
+from ._supply import Supply
 
 Point = Mapping[str, Any]
 
@@ -93,14 +95,15 @@ class Config(Settings):
 
 def measure(config: Config, key: Array) -> xr.Dataset:
     """Measures every network; shorter ones are padded with NaN above their last layer."""
-    found = sweep(points(config), functools.partial(measure_network, key=key))
+    supply = Supply(key, deepest=max(config.depths))
+    found = sweep(points(config), functools.partial(measure_network, supply=supply))
     dataset = xr.concat(found, "network", join="outer", combine_attrs="override")
     dataset["layer"].attrs["long_name"] = "layer, 1 next to the input"
     return dataset
 
 
-def points(config: Config) -> list[dict[str, Any]]:
-    """The networks to measure, in the order in which the figure shows them."""
+def points(config: Config) -> list[Point]:
+    """The networks to measure; those with the same weights follow each other."""
     plain = {
         "norm": "none",
         "residual": 0,
@@ -114,7 +117,7 @@ def points(config: Config) -> list[dict[str, Any]]:
     }
     profiles = [
         dict(plain, activation=activation, initializer=initializer)
-        for activation, initializer in itertools.product(ACTIVATIONS, INITIALIZERS)
+        for initializer, activation in itertools.product(INITIALIZERS, ACTIVATIONS)
         # silu has no critical point without biases: chi_1 jumps over 1.
         if (activation, initializer) != ("silu", "critical")
     ]
@@ -166,61 +169,61 @@ def points(config: Config) -> list[dict[str, Any]]:
             batch=32,
         )
     ]
-    return profiles + noise + variants + deep + wide
+    return [*sorted(profiles + noise + variants, key=_weights_of), *deep, *wide]
 
 
-def measure_network(point: Point, *, key: Array) -> xr.Dataset:
+def _weights_of(point: Point) -> tuple[int, str]:
+    """Sorts networks by their weights, which depend on the activation if they are critical."""
+    initializer = point["initializer"]
+    return INITIALIZERS.index(initializer), point["activation"] * (initializer == "critical")
+
+
+def measure_network(point: Point, *, supply: Supply) -> xr.Dataset:
     """Gradient norms of the independent networks of one setting, and what theory expects."""
     activation = ACTIVATIONS[point["activation"]]
     initializer = weight_initializer(point["initializer"], point["activation"])
-    network = PlainNetwork(activation.function, NORMS[point["norm"]], bool(point["residual"]))
-    data_key, weight_key = jax.random.split(key)
-    batch = DATA[point["data"]](data_key, point["batch"])
-    weights = draw_weights(
-        weight_key,
-        initializer.kernel,
-        initializer.gain,
+    depth = point["depth"]
+    batch = supply.batch(point["data"], point["batch"])
+    weights, spectral_norms = supply.weights(
+        initializer,
         seeds=point["seeds"],
-        depth=point["depth"],
+        depth=supply.deepest if point["role"] == "deep" else depth,
         width=point["width"],
-        inputs=PIXELS,
-        classes=CLASSES,
     )
-    norms = spread(_reader(network), weights, batch, in_axes=(SEED_AXES, None))
-    spectral = np.asarray(spectral_norm_from_below(weights.hidden), np.float64).T
+    architecture = Architecture.of(point["activation"], point["norm"], point["residual"], depth)
+    norms = spread(norms_of_layers, weights, batch, architecture, in_axes=(SEED_AXES, None, None))
+    spectral = np.log10(spectral_norms[:, : depth - 1])
     values = {
-        "log10_weight_gradient": log10_magnitude(norms.weight),
-        "log10_preactivation_gradient": log10_magnitude(norms.preactivation),
-        "log10_spectral_norm": np.pad(np.log10(spectral), ((0, 0), (1, 0)), constant_values=np.nan),
-        "log10_naive_weight_gradient": np.full((point["seeds"], point["depth"]), np.nan),
+        "log10_weight_gradient": log10_magnitude(norms.weight)[:, :depth],
+        "log10_preactivation_gradient": log10_magnitude(norms.preactivation)[:, :depth],
+        "log10_spectral_norm": np.pad(spectral, ((0, 0), (1, 0)), constant_values=np.nan),
+        "log10_naive_weight_gradient": np.full((point["seeds"], depth), np.nan),
     }
     if point["naive"]:
         values["log10_naive_weight_gradient"] = _naive_log10(weights, batch)
     plain = point["norm"] == "none" and not point["residual"]
-    chi1 = mean_field(activation.function, initializer.gain).chi1 if plain else np.nan
     return xr.Dataset(
         {name: (("seed", "layer"), value) for name, value in values.items()}
         | {name: value for name, value in point.items() if name != "seeds"}
         | {
-            "theory_log10_rate": float(np.log10(chi1)) / 2,
+            "theory_log10_rate": _theory_log10_rate(activation, initializer) if plain else np.nan,
             "log10_steepest": float(np.log10(activation.steepest)),
         },
-        coords={"seed": np.arange(point["seeds"]), "layer": np.arange(1, point["depth"] + 1)},
+        coords={"seed": np.arange(point["seeds"]), "layer": np.arange(1, depth + 1)},
     )
 
 
 @functools.cache
-def _reader(network: PlainNetwork):
-    # The same function for the same network, so that all weight distributions share a program.
-    return functools.partial(layer_gradients, network)
+def _theory_log10_rate(activation: Activation, initializer: WeightInitializer) -> float:
+    return float(np.log10(mean_field(activation.function, initializer.gain).chi1)) / 2
 
 
-def _naive_log10(weights, batch) -> np.ndarray:
+def _naive_log10(weights: Weights, batch: Batch) -> np.ndarray:
     """What `jax.grad` of the same loss shows, with jax's own sigmoid and norm, in float32."""
 
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(SEED_AXES, None))
-    def norms(weights, batch):
+    def norms(weights: Weights, batch: Batch) -> Array:
         gradient = jax.grad(PlainNetwork(jax.nn.sigmoid).loss)(weights, batch)
         first = jnp.linalg.norm(gradient.input)
         return jnp.append(first, jnp.linalg.norm(gradient.hidden, axis=(1, 2)))
@@ -262,10 +265,14 @@ def _bounds(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _rates(wide: xr.Dataset, deep: xr.Dataset) -> list[Claim]:
-    """Standard weights lose the gradient at mean field's rate."""
+    """Standard weights lose the gradient at mean field's rate.
+
+    With the keys 0 to 3 the means of two seeds are 0.06 % from it at width 1,000, root mean square,
+    and 0.3 % below it at width 128.
+    """
     subjects = {
-        f"width {int(wide['width'])}": (wide, "Inner layers"),
-        f"depth {int(deep['depth'])}": (deep, "Finite width takes 0.3 % off"),
+        f"width {int(wide['width'])}": (wide, "Inner layers", 0.002),
+        f"depth {int(deep['depth'])}": (deep, "Finite width takes 0.3 % off", 0.006),
     }
     return [
         Claim(
@@ -273,11 +280,11 @@ def _rates(wide: xr.Dataset, deep: xr.Dataset) -> list[Claim]:
             source=f"sqrt(chi_1), Schoenholz et al. 2017. {where}",
             expected=10 ** float(network["theory_log10_rate"]),
             measured=10 ** float(log10_rate(network).mean()),
-            tolerance=0.01,
+            tolerance=tolerance,
             kind="statistical",
             relative=True,
         )
-        for title, (network, where) in subjects.items()
+        for title, (network, where, tolerance) in subjects.items()
     ]
 
 
@@ -305,37 +312,38 @@ def _depths(deep: xr.Dataset) -> list[Claim]:
     ]
 
 
+# The distance allowed is about twice its root mean square for the mean of two seeds at width 128,
+# found with the keys 0 to 3: what the theory has from width 128 lies within.
+_ENDS = (
+    ("sigmoid", "standard", "digits", "Schoenholz et al. 2017", 0.1),
+    ("sigmoid", "standard", "gaussian", "Schoenholz et al. 2017", 0.1),
+    ("sigmoid", "orthogonal", "digits", "Schoenholz et al. 2017", 0.02),
+    ("tanh", "standard", "digits", "Schoenholz et al. 2017", 0.1),
+    ("tanh", "orthogonal", "digits", "Saxe et al. 2014", 0.02),
+    ("relu", "he", "digits", "He et al. 2015", 0.25),
+)
+
+
 def _ends(dataset: xr.Dataset) -> list[Claim]:
     """What is left of the gradient after 30 layers: of sigmoids nothing, else most of it."""
-
-    def between(**subject: str) -> xr.DataArray:
-        return first_over_last(only(dataset, role="profile", **subject))
-
-    vanishing = [
-        Claim(
-            name=f"30-layer sigmoid, {data}: log10 first over last layer",
-            source="the article: gradients vanish; below 1e-15",
-            expected=-15,
-            measured=float(between(activation="sigmoid", initializer="standard", data=data).max()),
-            kind="statistical",
-            relation="<=",
+    found = []
+    for activation, initializer, data, paper, tolerance in _ENDS:
+        network = only(
+            dataset, role="profile", activation=activation, initializer=initializer, data=data
         )
-        for data in DATA
-    ]
-    kept = {("relu", "he"): "He et al. 2015", ("tanh", "orthogonal"): "Saxe et al. 2014"}
-    return vanishing + [
-        Claim(
-            name=f"30-layer {activation}, {initializer}: |log10 first over last layer|",
-            source=f"{source}: within a factor 10",
-            expected=1,
-            measured=float(
-                abs(between(activation=activation, initializer=initializer, data="digits")).max()
-            ),
-            kind="statistical",
-            relation="<=",
+        depth = int(network["depth"])
+        found.append(
+            Claim(
+                name=f"{depth}-layer {activation}, {initializer}, {data}: "
+                "log10 of the first over the last layer's gradient",
+                source=f"mean field, layer by layer; {paper}",
+                expected=float(expected_profile(network)[0]),
+                measured=float(first_over_last(network).mean()),
+                tolerance=tolerance,
+                kind="statistical",
+            )
         )
-        for (activation, initializer), source in kept.items()
-    ]
+    return found
 
 
 def _naive_reach(network: xr.Dataset) -> float:
@@ -346,8 +354,16 @@ def _naive_reach(network: xr.Dataset) -> float:
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Bound, activations, weight distributions, remedies, depth 1,000, and rates."""
-    figure, axes = plt.subplots(2, 3, figsize=(15, 9), layout="constrained")
-    for axis, panel in zip(axes.flat, panels.PANELS, strict=True):
-        panel(axis, dataset)
+    """The gradient on its way down, and in detail: depth 1,000, rates, and what changes them."""
+    figure, axes = plt.subplot_mosaic(
+        [
+            ["hero", "hero", "deepest"],
+            ["hero", "hero", "rates"],
+            ["activations", "initializers", "remedies"],
+        ],
+        figsize=(16, 12),
+        layout="constrained",
+    )
+    for place, panel in panels.PANELS.items():
+        panel(axes[place], dataset)
     return figure

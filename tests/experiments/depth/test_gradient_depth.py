@@ -1,6 +1,7 @@
 """The experiment from end to end at a small size."""
 
 import dataclasses
+import itertools
 
 import jax
 import matplotlib.pyplot as plt
@@ -13,17 +14,18 @@ from experiments.depth import gradient_depth
 
 @pytest.fixture(scope="module")
 def dataset() -> xr.Dataset:
+    # Networks of one shape: one program measures them all.
     small = dataclasses.replace(
         gradient_depth.Config.quick(),
         width=16,
-        batch=8,
+        batch=32,
         seeds=2,
         depth=12,
-        depths=(60,),
-        wide_width=32,
-        wide_depth=10,
+        depths=(9, 12),
+        wide_width=16,
+        wide_depth=12,
     )
-    # Some dozen small programs: to optimise them takes longer than to run them.
+    # What is left are small programs: to optimise them takes longer than to run them.
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         return gradient_depth.measure(small, jax.random.key(0))
@@ -55,6 +57,7 @@ def test_every_panel_shows_something(dataset):
     for axis in figure.axes:
         assert axis.lines
         assert axis.get_xlabel()
+        assert axis.get_title()
         assert axis.get_ylabel()
     plt.close(figure)
 
@@ -68,6 +71,32 @@ def test_data_survive_netcdf(dataset, tmp_path):
     np.testing.assert_array_equal(
         [claim.measured for claim in gradient_depth.claims(again)], measured
     )
+
+
+@pytest.mark.proof
+def test_a_shallow_network_has_the_first_layers_of_the_deepest(dataset):
+    shallow, deepest = (
+        gradient_depth.only(
+            dataset, role="deep", activation="tanh", initializer="orthogonal", depth=depth
+        )
+        for depth in (9, 12)
+    )
+    spectral = deepest["log10_spectral_norm"].isel(layer=slice(9))
+    np.testing.assert_array_equal(shallow["log10_spectral_norm"], spectral)
+    # The same signals, but the gradient enters from another layer.
+    assert not np.array_equal(
+        shallow["log10_weight_gradient"], deepest["log10_weight_gradient"].isel(layer=slice(9))
+    )
+
+
+def test_networks_with_the_same_weights_follow_each_other():
+    for preset in (gradient_depth.Config.quick(), gradient_depth.Config.paper()):
+        weights = [
+            (point["initializer"], point["activation"] * (point["initializer"] == "critical"))
+            for point in gradient_depth.points(preset)
+            if point["role"] in ("profile", "variant")
+        ]
+        assert len(list(itertools.groupby(weights))) == len(set(weights))
 
 
 def test_paper_preset_covers_every_combination():

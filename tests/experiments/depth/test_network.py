@@ -11,6 +11,7 @@ import pytest
 import sigjax
 from experiments.datasets.images import CLASSES, PIXELS, Batch, digits, gaussian
 from experiments.depth._activations import ACTIVATIONS
+from experiments.depth._architecture import Architecture, norms_of_layers
 from experiments.depth._bounds import spectral_norm_from_below
 from experiments.depth._initializers import INITIALIZERS, weight_initializer
 from experiments.depth._network import SEED_AXES, PlainNetwork, draw_weights, layer_gradients
@@ -41,16 +42,36 @@ def read(network, weights, batch):
     return layer_gradients(network, weights, batch)
 
 
-def numpy_sigmoid_profile(weights, batch):
-    """log10 norms of a sigmoid network in float64, its cotangent rescaled by hand."""
+@jax.jit
+def read_any(architecture, weights, batch):
+    return norms_of_layers(weights, batch, architecture)
+
+
+# Activations and their slopes in closed form.
+NUMPY = {
+    "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda z: 1 / (2 + np.exp(z) + np.exp(-z))),
+    "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
+    "hard_tanh": (lambda z: np.clip(z, -1, 1), lambda z: np.abs(z) < 1),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: z > 0),
+    "silu": (
+        lambda z: z / (1 + np.exp(-z)),
+        lambda z: (1 + (1 + z) * np.exp(-z)) / (1 + np.exp(-z)) ** 2,
+    ),
+    "centred_sigmoid": (lambda z: 2 * np.tanh(z / 2), lambda z: 1 / np.cosh(z / 2) ** 2),
+}
+
+
+def numpy_profile(weights, batch, activation="sigmoid"):
+    """log10 norms of a network in float64, its cotangent rescaled by hand."""
+    function, slope_of = NUMPY[activation]
     kernels = [np.asarray(weights.input, np.float64), *np.asarray(weights.hidden, np.float64)]
     readout = np.asarray(weights.readout, np.float64)
     h, signals, slopes = np.asarray(batch.inputs, np.float64), [], []
     for kernel in kernels:
         z = h @ kernel
         signals.append(h)
-        h = 1 / (1 + np.exp(-z))
-        slopes.append(1 / (2 + np.exp(z) + np.exp(-z)))
+        h = function(z)
+        slopes.append(slope_of(z))
     logits = h @ readout
     p = np.exp(logits - logits.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
@@ -75,15 +96,36 @@ def test_agrees_with_jax_grad_where_that_can_be_trusted(activation, norm, residu
     weights, batch = one_seed(draw(activation=activation)), digits(jax.random.key(1), 16)
     gradient = jax.jit(jax.grad(network.loss))(weights, batch)
     expected = [jnp.linalg.norm(gradient.input), *jnp.linalg.norm(gradient.hidden, axis=(1, 2))]
-    found = log10_magnitude(read(network, weights, batch).weight)
-    np.testing.assert_allclose(found, np.log10(np.array(expected)), rtol=0, atol=2e-6)
+    found = read_any(Architecture.of(activation, norm, residual, 5), weights, batch)
+    np.testing.assert_allclose(
+        log10_magnitude(found.weight), np.log10(np.array(expected)), rtol=0, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_is_found_by_its_number(activation):
+    weights, batch = one_seed(draw(activation="tanh")), digits(jax.random.key(1), 16)
+    found = read_any(Architecture.of(activation, "none", False, 5), weights, batch)
+    weight, preactivation = numpy_profile(weights, batch, activation)
+    np.testing.assert_allclose(log10_magnitude(found.weight), weight, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(
+        log10_magnitude(found.preactivation), preactivation, rtol=0, atol=2e-5
+    )
+
+
+def test_a_depth_is_that_of_the_network_without_the_layers_beyond():
+    weights, batch = one_seed(draw()), digits(jax.random.key(1), 16)
+    found = read_any(Architecture.of("sigmoid", "none", False, 3), weights, batch)
+    expected, _ = numpy_profile(weights._replace(hidden=weights.hidden[:2]), batch)
+    np.testing.assert_allclose(log10_magnitude(found.weight)[:3], expected, rtol=0, atol=2e-5)
+    np.testing.assert_array_equal(found.weight.mantissa[3:], 0)
 
 
 @pytest.mark.parametrize("batch_size", [4, 96])
 def test_agrees_with_float64_on_both_sides_of_the_gram_switch(batch_size):
     weights, batch = one_seed(draw(depth=40)), gaussian(jax.random.key(2), batch_size)
     found = read(PlainNetwork(sigjax.sigmoid), weights, batch)
-    weight, preactivation = numpy_sigmoid_profile(weights, batch)
+    weight, preactivation = numpy_profile(weights, batch)
     np.testing.assert_allclose(log10_magnitude(found.weight), weight, rtol=0, atol=2e-5)
     np.testing.assert_allclose(
         log10_magnitude(found.preactivation), preactivation, rtol=0, atol=2e-5
@@ -95,7 +137,7 @@ def test_a_thousand_layers_in_float32():
     found = log10_magnitude(read(PlainNetwork(sigjax.sigmoid), weights, batch).weight)
     assert np.all(np.isfinite(found))
     assert found[0] < -800
-    weight, _ = numpy_sigmoid_profile(weights, batch)
+    weight, _ = numpy_profile(weights, batch)
     np.testing.assert_allclose(found, weight, rtol=1e-5)
 
 
@@ -136,18 +178,19 @@ def test_saturated_slopes_do_not_vanish():
     weights = one_seed(draw())
     weights = weights._replace(hidden=jnp.full_like(weights.hidden, 40 / 24))
     batch = digits(jax.random.key(1), 16)
-    found = log10_magnitude(read(PlainNetwork(sigjax.sigmoid), weights, batch).weight)
-    expected, _ = numpy_sigmoid_profile(weights, batch)
+    sigmoid = Architecture.of("sigmoid", "none", False, 5)
+    found = log10_magnitude(read_any(sigmoid, weights, batch).weight)
+    expected, _ = numpy_profile(weights, batch)
     assert expected[0] < -30
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 def test_signals_too_small_to_square():
     weights, batch = one_seed(draw()), digits(jax.random.key(1), 16)
-    network = PlainNetwork(ACTIVATIONS["relu"].function)
-    usual = log10_magnitude(read(network, weights, batch).weight)
+    relu = Architecture.of("relu", "none", False, 5)
+    usual = log10_magnitude(read_any(relu, weights, batch).weight)
     small = weights._replace(input=weights.input * 1e-25, readout=weights.readout)
-    found = log10_magnitude(read(network, small, batch).weight)
+    found = log10_magnitude(read_any(relu, small, batch).weight)
     np.testing.assert_allclose(found[1:] - usual[1:], -25, atol=0.5)
 
 
