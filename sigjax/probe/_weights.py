@@ -22,7 +22,7 @@ def of_softmax(logits: Array) -> Array:
       `[3]`.
     """
     if logits.ndim > 1:
-        logits = logits[..., :: _stride(logits.shape[-2]), :]
+        logits = logits[..., _sampled(logits.shape[-2]), :]
     below = logits - jnp.max(logits, -1, keepdims=True)
     visible = below > _MASKED
     seen = jnp.where(visible, below, 0)
@@ -52,15 +52,18 @@ def of_sigmoid(weights: Array, over: tuple[int, ...]) -> Array:
     longest = max(others, key=lambda axis: weights.shape[axis], default=None)
     each = 1.0
     if longest is not None:
-        queries, stride = weights.shape[longest], _stride(weights.shape[longest])
-        weights = weights[tuple(
-            slice(None, None, stride if axis == longest else None) for axis in range(weights.ndim)
-        )]  # fmt: skip
+        queries = weights.shape[longest]
+        chosen = _sampled(queries)
+        weights = weights[
+            tuple(chosen if axis == longest else slice(None) for axis in range(weights.ndim))
+        ]
         each = queries / max(weights.shape[longest], 1)
     is_open, is_seen = weights > _OPEN, weights > 0
     parts = (weights, jnp.where(is_open, weights, 0), is_seen.astype(jnp.float32))
     return each * jnp.stack([jnp.sum(part) for part in parts])
 
 
-def _stride(queries: int) -> int:
-    return max(1, -(-queries // _QUERIES))
+def _sampled(queries: int) -> slice:
+    """Every so many, from the middle of the first ones: later queries may see more keys."""
+    stride = max(1, -(-queries // _QUERIES))
+    return slice((stride - 1) // 2, None, stride)

@@ -89,8 +89,8 @@ def _sigmoid(reading: Reading, site: Site, sums: _Sums) -> _Case | None:
         return _Case(
             each,
             site.layers,
-            f"a query's sigmoid weights sum to {each:.3g} over {keys:.3g} keys, as the mean of all "
-            "queries, where a softmax's sum to 1: the output is as many times too large.",
+            f"a query's sigmoid weights sum to {each:.3g} on average, over {keys:.3g} keys, where "
+            "a softmax's sum to 1: the output is as many times too large.",
             f"Add -log n to the logits, n being the number of keys, here {-math.log(keys):.2g} "
             "(`sigjax.nn.SigmoidAttention` does unless it is given a `logit_bias`).",
         )
