@@ -1,5 +1,7 @@
 """Every module of sigjax.nn, small, and what it is called with."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -45,6 +47,16 @@ MODELS = {
 }
 
 
-def build(name, seed=0, **options):
+@functools.cache
+def drawn(name, seed, dtype):
+    """In one program, rather than one for each step of each initializer."""
+    return nnx.split(nnx.jit(lambda: MODELS[name][0](rngs=nnx.Rngs(seed), dtype=dtype))())
+
+
+def build(name, seed=0, dtype=None, **options):
     make, inputs = MODELS[name]
-    return make(rngs=nnx.Rngs(seed), **options), jnp.asarray(inputs)
+    if options:
+        model = make(rngs=nnx.Rngs(seed), dtype=dtype, **options)
+    else:
+        model = nnx.merge(*drawn(name, seed, dtype), copy=True)
+    return model, jnp.asarray(inputs)

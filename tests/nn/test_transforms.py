@@ -1,5 +1,7 @@
 """Every module under Flax's and JAX's transformations, sharded, saved, in both graph modes."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,18 +9,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
+from jax import lax
 from jax.sharding import PartitionSpec as P
 
 import sigjax.nn as snn
 from tests.nn.models import MODELS, build
 
-
-@pytest.fixture(autouse=True, scope="module")
-def hardly_optimized():
-    """Some hundred small programs: to optimise them takes longer than to run them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 
 @pytest.fixture(autouse=True)
@@ -44,16 +41,34 @@ def test_jit_gives_the_same_and_updates_the_same(name):
     chex.assert_trees_all_close(*map(nnx.to_pure_dict, statistics), rtol=1e-5, atol=1e-6)
 
 
+@functools.cache
+def gradients(name):
+    """Flax's gradient, JAX's over the split state, the slope along it and its squared norm."""
+    model, inputs = build(name)
+
+    @nnx.jit
+    def everything(model):
+        graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+
+        def loss(parameters):
+            return total(nnx.merge(graph, parameters, rest, copy=True), inputs)
+
+        value, gradient = jax.value_and_grad(loss)(parameters)
+        squared = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient))
+        step = 1e-2 * value / squared
+
+        def moved(distance):
+            return loss(jax.tree.map(lambda p, g: p - distance * g, parameters, gradient))
+
+        ahead, behind = lax.map(moved, jnp.stack([step, -step]))
+        return nnx.grad(total)(model, inputs), gradient, (ahead - behind) / (2 * step), squared
+
+    return everything(model)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_nnx_grad_is_jax_grad_over_the_split_state(name):
-    model, inputs = build(name)
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-
-    def loss(parameters):
-        return total(nnx.merge(graph, parameters, rest, copy=True), inputs)
-
-    expected = jax.jit(jax.grad(loss))(parameters)
-    found = nnx.jit(nnx.grad(total))(model, inputs)
+    found, expected, _, _ = gradients(name)
     chex.assert_trees_all_close(
         nnx.to_pure_dict(found), nnx.to_pure_dict(expected), rtol=1e-4, atol=1e-5
     )
@@ -65,38 +80,21 @@ def test_nnx_grad_is_jax_grad_over_the_split_state(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_along_the_gradient_lowers_the_loss(name):
     """The gradient's own oracle: the loss's slope along it is minus its squared norm."""
-    model, inputs = build(name)
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-
-    def loss(parameters):
-        return total(nnx.merge(graph, parameters, rest, copy=True), inputs)
-
-    @jax.jit
-    def slope_and_square(parameters):
-        value, gradient = jax.value_and_grad(loss)(parameters)
-        squared = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient))
-        step = 1e-2 * value / squared
-
-        def moved(distance):
-            return loss(jax.tree.map(lambda p, g: p - distance * g, parameters, gradient))
-
-        return (moved(step) - moved(-step)) / (2 * step), squared
-
-    slope, squared = slope_and_square(parameters)
+    *_, slope, squared = gradients(name)
     assert float(slope) == pytest.approx(-float(squared), rel=0.03)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_vmap_over_an_ensemble(name):
-    inputs = build(name)[1]
-    make = MODELS[name][0]
+    make, inputs = MODELS[name]
 
-    @nnx.vmap
+    @nnx.jit
     def ensemble(rngs):
-        return make(rngs=rngs)
+        models = nnx.vmap(lambda rngs: make(rngs=rngs))(rngs)
+        return nnx.vmap(lambda model, x: model(x), in_axes=(0, None))(models, inputs)
 
-    models = ensemble(nnx.Rngs(0).split(3))
-    outputs = nnx.vmap(lambda model, x: model(x), in_axes=(0, None))(models, inputs)
+    outputs = ensemble(nnx.Rngs(0).split(3))
     assert outputs.shape[0] == 3
     assert jnp.all(jnp.isfinite(outputs))
     if name != "SigmoidNeuron":  # it starts at 0 whatever the seed
@@ -130,6 +128,7 @@ def test_tree_mode(name):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", MODELS)
 def test_checkpoint_round_trip(name, tmp_path):
     model, inputs = build(name)
@@ -149,29 +148,37 @@ def test_checkpoint_round_trip(name, tmp_path):
     chex.assert_trees_all_close(other(inputs), model(inputs), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("name", MODELS)
-def test_dtype_of_the_computation(name, dtype):
-    model, inputs = build(name, dtype=dtype)
-    reference, _ = build(name)
-    outputs = model(inputs)
-    assert outputs.dtype == dtype
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-    expected = reference(inputs)
-    error = jnp.linalg.norm(outputs.astype(jnp.float32) - expected) / jnp.linalg.norm(expected)
-    assert error < 4 * float(jnp.finfo(dtype).eps)
+def test_dtype_of_the_computation(name):
+    models = {dtype: build(name, dtype=dtype)[0] for dtype in (jnp.bfloat16, jnp.float16)}
+    reference, inputs = build(name)
+    run = nnx.jit(lambda *models: [model(inputs) for model in models])
+    expected, *found = run(reference, *models.values())
+    for (dtype, model), outputs in zip(models.items(), found, strict=True):
+        assert outputs.dtype == dtype
+        leaves = jax.tree.leaves(nnx.state(model, nnx.Param))
+        assert all(leaf.dtype == jnp.float32 for leaf in leaves)
+        error = np.linalg.norm(np.float32(outputs) - expected) / np.linalg.norm(expected)
+        assert error < 4 * float(jnp.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_dtype_of_the_parameters(name):
     if name == "MLP, batch norm":
         pytest.skip("Flax keeps the statistics, and with them what it normalises, in float32")
-    model, inputs = build(name, param_dtype=jnp.bfloat16)
-    leaves = jax.tree.leaves(nnx.state(model, nnx.Param))
-    assert all(leaf.dtype == jnp.bfloat16 for leaf in leaves)
-    assert model(inputs.astype(jnp.bfloat16)).dtype == jnp.bfloat16
-    gradient = nnx.jit(nnx.grad(total))(model, inputs.astype(jnp.bfloat16))
-    assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(gradient))
+    # Tracing finds the dtypes; what is computed in them is the matter of other tests.
+    make, inputs = MODELS[name]
+    model = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0), param_dtype=jnp.bfloat16))
+
+    def loss(model, inputs):
+        outputs = model(inputs)
+        return jnp.sum(jnp.square(outputs.astype(jnp.float32))), outputs
+
+    gradient, outputs = nnx.eval_shape(
+        nnx.grad(loss, has_aux=True), model, inputs.astype(jnp.bfloat16)
+    )
+    of_all = jax.tree.leaves((nnx.state(model, nnx.Param), gradient, outputs))
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in of_all)
 
 
 @pytest.mark.parametrize("name", ["MLP", "GRUCell", "LSTMCell", "MinGRU", "SoftSwitch", "Highway"])
