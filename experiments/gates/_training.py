@@ -1,6 +1,6 @@
-"""Trains many seeds of a recurrent network at once."""
+"""Trains recurrent networks, several of them and many seeds at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ Runner = Callable[[nnx.RNNCellBase], nnx.Module]
 
 EMBEDDING = 16
 CLIP = 1.0  # of the gradient's norm
-_TESTED = 1000  # sequences, after training
+_TESTED = 1000  # sequences at least, after training
 
 
 class SequenceModel(nnx.Module):
@@ -35,12 +35,12 @@ class SequenceModel(nnx.Module):
 
 
 class Trained(NamedTuple):
-    """What training gave.
+    """What training gave one model.
 
     Attributes:
       loss: `[seed, step]`.
       right: share of right answers in each batch, before its step, `[seed, step]`.
-      test: share of right answers on new sequences, `[seed]`.
+      test: share of right answers on new sequences, after all steps, `[seed]`.
       start: the parameters before training, a tree of `[seed, ...]`.
       parameters: the same after it.
     """
@@ -54,7 +54,7 @@ class Trained(NamedTuple):
 
 def train(
     task: Task,
-    make_model: Callable[[nnx.Rngs], SequenceModel],
+    make_models: Sequence[Callable[[nnx.Rngs], SequenceModel]],
     *,
     length: int,
     steps: int,
@@ -62,35 +62,74 @@ def train(
     learning_rate: float,
     seeds: int,
     key: Array,
-) -> Trained:
-    """Adam with clipped gradients, all seeds side by side, on fresh sequences at every step."""
-    draws, tests = jax.random.split(key)
-    numbers = [int(n) for n in jax.random.randint(key, (seeds,), 0, 2**31 - 1)]
-    parts = [nnx.split(make_model(nnx.Rngs(n)), nnx.Param, ...) for n in numbers]
-    graph, _, *rest = parts[0]
-    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(part[1] for part in parts))
+) -> list[Trained]:
+    """Adam with clipped gradients on fresh sequences at every step.
+
+    All models and seeds are one program. Models that differ in their parameters alone go side by
+    side through one computation; all models are given the same sequences.
+    """
+    draws, numbers = jax.random.split(key)
+    rngs = [int(n) for n in jax.random.randint(numbers, (seeds,), 0, 2**31 - 1)]
+    split = [[nnx.split(make(nnx.Rngs(n)), nnx.Param, ...) for n in rngs] for make in make_models]
+    families: dict[Any, list[int]] = {}
+    for model, by_seed in enumerate(split):
+        families.setdefault(by_seed[0][0], []).append(model)
+    start = [
+        _stacked([_stacked([split[model][seed][1] for model in family]) for seed in range(seeds)])
+        for family in families.values()
+    ]
+    rests = [split[family[0]][0][2:] for family in families.values()]
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(learning_rate))
 
-    def evaluate(parameters, inputs, targets):
-        outputs = nnx.merge(graph, parameters, *rest, copy=True)(inputs)
-        return jnp.mean(task.loss(outputs, targets)), jnp.mean(task.right(outputs, targets))
+    def stepper(graph: Any, rest: Any) -> Callable[..., Any]:
+        def evaluate(parameters: Any, inputs: Array, targets: Array) -> tuple[Array, Array]:
+            outputs = nnx.merge(graph, parameters, *rest, copy=True)(inputs)
+            return jnp.mean(task.loss(outputs, targets)), jnp.mean(task.right(outputs, targets))
 
-    def advance(state, key):
-        parameters, moments = state
-        inputs, targets = task.draw(key, batch, length)
-        (loss, right), gradient = jax.value_and_grad(evaluate, has_aux=True)(
-            parameters, inputs, targets
-        )
-        updates, moments = optimizer.update(gradient, moments, parameters)
-        return (optax.apply_updates(parameters, updates), moments), (loss, right)
+        def step(parameters: Any, moments: Any, inputs: Array, targets: Array, learns: Array):
+            found, gradient = jax.value_and_grad(evaluate, has_aux=True)(
+                parameters, inputs, targets
+            )
+            updates, moments = optimizer.update(gradient, moments, parameters)
+            updates = jax.tree.map(lambda update: learns * update, updates)
+            return (optax.apply_updates(parameters, updates), moments), found
 
-    def run(parameters, draw, test):
-        state = parameters, optimizer.init(parameters)
-        (parameters, _), (loss, right) = jax.lax.scan(advance, state, jax.random.split(draw, steps))
-        _, tested = evaluate(parameters, *task.draw(test, _TESTED, length))
-        return loss, right, tested, parameters
+        return jax.vmap(step, in_axes=(0, 0, None, None, None))
 
-    keys = jax.random.split(draws, seeds), jax.random.split(tests, seeds)
-    *curves, trained = spread(run, parameters, *keys)
-    loss, right, test = (np.asarray(part, np.float64) for part in curves)
-    return Trained(loss, right, test, parameters, trained)
+    steppers = [stepper(graph, rest) for graph, rest in zip(families, rests, strict=True)]
+    # Tested by steps that change nothing: they take less time than to compile a test would.
+    learns = jnp.arange(steps + -(-_TESTED // batch)) < steps
+
+    def run(parameters: list[Any], draw: Array) -> tuple[Any, Any]:
+        def advance(states: list[Any], given: tuple[Array, Array]) -> tuple[list[Any], list[Any]]:
+            key, learns = given
+            drawn = task.draw(key, batch, length)
+            advanced = [
+                step(*state, *drawn, learns) for step, state in zip(steppers, states, strict=True)
+            ]
+            return [state for state, _ in advanced], [found for _, found in advanced]
+
+        states = [(each, jax.vmap(optimizer.init)(each)) for each in parameters]
+        keys = jax.random.split(draw, len(learns))
+        states, found = jax.lax.scan(advance, states, (keys, learns.astype(jnp.float32)))
+        return [parameters for parameters, _ in states], found
+
+    after, found = spread(run, start, jax.random.split(draws, seeds))
+    trained: dict[int, Trained] = {}
+    for family, begun, ended, curves in zip(families.values(), start, after, found, strict=True):
+        for place, model in enumerate(family):
+            loss, right = (np.asarray(curve[..., place], np.float64) for curve in curves)
+            trained[model] = Trained(
+                loss[:, :steps],
+                right[:, :steps],
+                right[:, steps:].mean(axis=1),
+                *(
+                    jax.tree.map(lambda leaf, at=place: leaf[:, at], tree)
+                    for tree in (begun, ended)
+                ),
+            )
+    return [trained[model] for model in range(len(make_models))]
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

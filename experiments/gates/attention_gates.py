@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 
 import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, gather, reported, spread, sweep
+from experiments.harness.bands import mean_and_range
 from experiments.harness.stopwatch import compiled, median_seconds
 
 TIMED = True
@@ -45,11 +46,11 @@ class Config(Settings):
 
     lengths: Annotated[tuple[int, ...], Within(16)] = (64, 256, 1024)
     """Keys and queries of the outputs whose size, memory and time are measured."""
-    rounds: int = 3
+    rounds: int = 1
     """Timed rounds."""
     length: Annotated[int, Within(4)] = 32
     """Tokens of the sequences that models are trained on; the second half repeats the first."""
-    steps: Annotated[int, Within(10)] = 150
+    steps: Annotated[int, Within(10)] = 110
     """Steps of Adam."""
     batch: int = 32
     """Sequences a step."""
@@ -60,7 +61,7 @@ class Config(Settings):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Up to 1,024 keys; 150 steps."""
+        """Up to 1,024 keys, timed once; 110 steps."""
         return cls()
 
     @classmethod
@@ -76,9 +77,9 @@ def _attend(form: str, query: Array, key: Array, value: Array) -> Array:
     return snn.dot_product_sigmoid_attention(query, key, value, logit_bias=bias)
 
 
-def _plain(query: Array, key: Array, value: Array) -> Array:
+def _plain(query: Array, key: Array, value: Array, bias: Array) -> Array:
     """Sigmoid attention as it is written, with an array of all pairs."""
-    logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) / DEPTH**0.5 - jnp.log(key.shape[1])
+    logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) / DEPTH**0.5 + bias
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.sigmoid(logits), value)
 
 
@@ -86,24 +87,36 @@ def _of_length(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Da
     length = point["length"]
     shape = (1, length, HEADS, DEPTH)
     given = [jax.random.normal(k, shape) for k in jax.random.split(key, 3)]
-    sizes = [jnp.sqrt(jnp.mean(_attend(form, *given) ** 2)) for form in FORMS]
 
     def training(attend: Callable[..., Array]) -> Callable[..., Any]:
-        return jax.grad(lambda *qkv: jnp.sum(attend(*qkv) ** 2), (0, 1, 2))
+        return jax.value_and_grad(lambda *given: jnp.sum(attend(*given) ** 2), (0, 1, 2))
 
-    functions: dict[str, Callable[..., Array]] = {
-        "sigjax": functools.partial(_attend, FORMS[1]),
-        "all pairs": _plain,
-        "jax.nn, softmax": functools.partial(_attend, "softmax"),
+    ours, softmax = (functools.partial(_attend, form) for form in FORMS[1:])
+    functions: dict[str, tuple[Callable[..., Array], list[Array]]] = {
+        "sigjax": (ours, given),
+        "all pairs": (_plain, [*given, -jnp.log(jnp.float32(length))]),
+        "jax.nn, softmax": (softmax, given),
     }
-    programs = compiled({name: jax.jit(training(f)).lower(*given) for name, f in functions.items()})
-    calls = {name: functools.partial(program, *given) for name, program in programs.items()}
+    programs = compiled(
+        {
+            name: jax.jit(training(function)).lower(*arguments)
+            for name, (function, arguments) in functions.items()
+        }
+    )
+    calls = {name: functools.partial(programs[name], *functions[name][1]) for name in functions}
     seconds = median_seconds(calls, config.rounds)
     analyses: list[Any] = [program.memory_analysis() for program in programs.values()]
     memory = [float(a.temp_size_in_bytes) if a else np.nan for a in analyses]
+    # The programs that are timed have the size, too: with b = 0 the plain one.
+    outputs = {
+        FORMS[0]: functools.partial(programs["all pairs"], *given, jnp.float32(0)),
+        FORMS[1]: calls["sigjax"],
+        FORMS[2]: calls["jax.nn, softmax"],
+    }
+    squares = np.array([float(outputs[form]()[0]) for form in FORMS])
     return xr.Dataset(
         {
-            "size": ("form", np.array(sizes, np.float64)),
+            "size": ("form", np.sqrt(squares / given[2].size)),
             "seconds": ("library", [seconds[name] for name in functions]),
             "temporary": ("library", memory),
         },
@@ -167,49 +180,69 @@ class Model(nnx.Module):
         return self.head(x), jnp.stack(gates), jnp.stack(shares)
 
 
-def _is_trained(behind: str) -> Callable[..., bool]:
-    """All parameters; or all but the gates', which stay at 1/2, a factor and no gate."""
-    return lambda path, value: (
-        isinstance(value, nnx.Param) and (behind != "no gate" or "gate" not in path)
-    )
+def _train(key: Array, has_gate: Array, *, config: Config) -> tuple[Array, Array, Array]:
+    """The loss by step; the share of attention on the first token; the mean gate.
 
-
-def _train(key: Array, *, behind: str, config: Config) -> tuple[Array, Array, Array]:
-    """The loss by step; the share of attention on the first token; the mean gate."""
+    Without a gate its parameters stay as they are, which is 1/2, a factor and no gate.
+    """
     length = config.length
-    model = Model(length, nnx.Rngs(key))
-    parts: Any = nnx.split(model, _is_trained(behind), ...)
-    graph, trained, rest = parts
+    parts: Any = nnx.split(Model(length, nnx.Rngs(key)), nnx.Param, ...)
+    graph, start, rest = parts
     optimizer = optax.adam(config.learning_rate)
 
     def draw(key: Array) -> Array:
         half = jax.random.randint(key, (config.batch, length // 2), 0, _TOKENS)
         return jnp.concatenate([half, half], axis=1)
 
-    def loss(trained: nnx.State, tokens: Array) -> Array:
-        logits, _, _ = nnx.merge(graph, trained, rest)(tokens)
+    def loss(parameters: nnx.State, tokens: Array) -> Array:
+        logits, _, _ = nnx.merge(graph, parameters, rest)(tokens)
         # What follows is known from the second half on.
         given, known = logits[:, length // 2 - 1 : -1], tokens[:, length // 2 :]
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(given, known))
 
     def step(state: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Array]:
-        trained, moments = state
-        value, slope = jax.value_and_grad(loss)(trained, draw(key))
+        parameters, moments = state
+        value, slope = jax.value_and_grad(loss)(parameters, draw(key))
         change, moments = optimizer.update(slope, moments)
-        return (optax.apply_updates(trained, change), moments), value
+        change = _only_trained(change, has_gate)
+        return (optax.apply_updates(parameters, change), moments), value
 
-    start = trained, optimizer.init(trained)
-    (trained, _), losses = jax.lax.scan(step, start, jax.random.split(key, config.steps))
-    _, gates, shares = nnx.merge(graph, trained, rest)(draw(jax.random.fold_in(key, 1)))
+    state = start, optimizer.init(start)
+    (parameters, _), losses = jax.lax.scan(step, state, jax.random.split(key, config.steps))
+    _, gates, shares = nnx.merge(graph, parameters, rest)(draw(jax.random.fold_in(key, 1)))
     return losses, jnp.mean(shares), jnp.mean(gates)
 
 
-def _trained(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
-    function = functools.partial(_train, behind=point["behind"], config=config)
-    losses, share, gate = spread(function, jax.random.split(key, config.seeds))
+def _only_trained(change: Any, has_gate: Array) -> Any:
+    """A change of all parameters, without that of the gates if there is to be none."""
+    return jax.tree.map_with_path(
+        lambda path, leaf: jnp.where(has_gate | ("gate" not in _names(path)), leaf, 0), change
+    )
+
+
+def _names(path: tuple[Any, ...]) -> list[str]:
+    return [str(getattr(entry, "key", "")) for entry in path]
+
+
+def _trained(config: Config, key: Array) -> xr.Dataset:
+    """Both models of every seed, from the same weights and on the same sequences."""
+
+    def train(key: Array) -> tuple[Array, Array, Array]:
+        has_gate = jnp.array([name != "no gate" for name in BEHIND])
+        return jax.vmap(functools.partial(_train, config=config), in_axes=(None, 0))(key, has_gate)
+
+    losses, share, gate = spread(train, jax.random.split(key, config.seeds))
     return xr.Dataset(
-        {"loss": (("seed", "step"), losses), "sink": ("seed", share), "gate": ("seed", gate)},
-        coords={"seed": np.arange(config.seeds), "step": np.arange(config.steps)},
+        {
+            "loss": (("seed", "behind", "step"), losses),
+            "sink": (("seed", "behind"), share),
+            "gate": (("seed", "behind"), gate),
+        },
+        coords={
+            "seed": np.arange(config.seeds),
+            "behind": list(BEHIND),
+            "step": np.arange(config.steps),
+        },
     )
 
 
@@ -217,9 +250,8 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     """Sizes, memory and time by length; slopes; trained models."""
     lengths = [{"length": length} for length in config.lengths]
     found = sweep(lengths, functools.partial(_of_length, config=config, key=key))
-    behind = [{"behind": name} for name in BEHIND]
-    trained = sweep(behind, functools.partial(_trained, config=config, key=key))
-    return xr.merge([gather(lengths, found), gather(behind, trained), _slopes()])
+    (trained,) = sweep([{"task": "repeat"}], lambda _: _trained(config, key))
+    return xr.merge([gather(lengths, found), trained, _slopes()])
 
 
 def _exponent(dataset: xr.Dataset, form: str) -> float:
@@ -329,7 +361,9 @@ def plot(dataset: xr.Dataset) -> Figure:
         axis.set_yscale("log")
         axis.set_xlabel("keys and queries (1)")
         axis.legend()
-    slope.plot(dataset["logit"], dataset["exact_slope"], "-", color="0.6", label="sigma'(z)")
+    slope.plot(
+        dataset["logit"], dataset["exact_slope"], color="0.6", linewidth=5, label="sigma'(z)"
+    )
     for weight, mark in (("sigmoid", "."), ("softmax", "x")):
         shown = dataset["slope"].sel(weight=weight)
         slope.plot(dataset["logit"], shown.where(shown > 0), mark, label=weight)
@@ -338,17 +372,9 @@ def plot(dataset: xr.Dataset) -> Figure:
     slope.set_ylabel("slope of the output, from bfloat16 (1)")
     slope.set_title("softmax's slope is 0 where 1 - p is")
     slope.legend()
-    for behind in BEHIND:
+    for behind, line in zip(BEHIND, ("-", "--"), strict=True):
         curve = dataset["loss"].sel(behind=behind)
-        line = loss.plot(dataset["step"], curve.mean("seed"), label=behind)
-        loss.fill_between(
-            dataset["step"],
-            curve.min("seed"),
-            curve.max("seed"),
-            alpha=0.2,
-            linewidth=0,
-            color=line[0].get_color(),
-        )
+        mean_and_range(loss, dataset["step"], curve, line, label=behind)
     loss.set_xlabel("step of Adam (1)")
     loss.set_ylabel("cross-entropy of what is repeated (nat)")
     loss.set_title("a small transformer; bands: all seeds")

@@ -14,7 +14,7 @@ must be within 0.5 % of float32's, the gradients' cosine at least 0.9999, and no
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import jax
@@ -27,9 +27,10 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
+from experiments.harness.bands import mean_and_range
 from experiments.harness.claims import Relation
 
-from ._cells import CONTESTANTS, with_long_memory
+from ._cells import CONTESTANTS, Contestant, with_long_memory
 from ._tasks import ADDING, DELAYED_SIGNAL
 from ._training import SequenceModel, train
 
@@ -53,9 +54,9 @@ class Config(Settings):
     """Steps to be remembered: the chrono initialiser's, and the sequences' length."""
     hidden: int = 64
     """Units of the cells whose errors are measured."""
-    lengths: Annotated[tuple[int, int], Within(3)] = (200, 50)
+    lengths: Annotated[tuple[int, int], Within(3)] = (100, 50)
     """Length of the sequences of the delayed signal and of the adding problem."""
-    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (120, 400)
+    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (100, 400)
     """Steps of training on either."""
     trained_hidden: int = 16
     """Units of the cells that are trained."""
@@ -86,15 +87,11 @@ class Config(Settings):
 
 def measure(config: Config, key: Array) -> xr.Dataset:
     """Measures errors at initialisation, then trains."""
-    times = [{"cell": cell, "time": time} for cell in CELLS for time in config.times]
-    errors = sweep(times, functools.partial(_errors, config=config, key=key))
-    trainings = [
-        {"cell": "GRU", "task": task, "contestant": contestant}
-        for task in TASKS
-        for contestant in CONTESTANTS
-    ]
+    cells = [{"cell": cell} for cell in CELLS]
+    errors = sweep(cells, functools.partial(_errors, config=config, key=key))
+    trainings = [{"cell": "GRU", "task": task} for task in TASKS]
     curves = sweep(trainings, functools.partial(_train, config=config, key=key))
-    dataset = gather(times, errors).merge(gather(trainings, curves), join="outer")
+    dataset = gather(cells, errors).merge(gather(trainings, curves), join="outer")
     dataset["time"].attrs = {"long_name": "time to be remembered", "units": "steps"}
     dataset["state_error"].attrs = {"long_name": "relative error of the state", "units": "1"}
     dataset["right"].attrs = {"long_name": "share of right answers", "units": "1"}
@@ -102,70 +99,86 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 
 
 def _errors(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
-    name, time = point["cell"], point["time"]
-    for_inputs, for_readout, for_cell = jax.random.split(jax.random.fold_in(key, time), 3)
-    inputs = jax.random.normal(for_inputs, (_BATCH, time, _INPUTS))
-    readout = jax.random.normal(for_readout, (_BATCH, config.hidden))
+    name, lanes = point["cell"], len(config.times)
+    for_inputs, for_readout, for_cell = jax.random.split(key, 3)
+    inputs = jax.random.normal(for_inputs, (lanes, _BATCH, max(config.times), _INPUTS))
+    readout = jax.random.normal(for_readout, (lanes, _BATCH, config.hidden))
     seed = int(jax.random.bits(for_cell))
     found = {
-        contestant: _state_and_gradient(contestant, name, seed, inputs, readout)
+        contestant: _states_and_gradients(contestant, name, seed, config.times, inputs, readout)
         for contestant in CONTESTANTS
     }
-    state, gradient = found[REFERENCE]
-    rows = [
-        {
-            "state_error": np.linalg.norm(h - state) / np.linalg.norm(state),
-            "gradient_error": np.linalg.norm(g - gradient) / np.linalg.norm(gradient),
-            "cosine": g @ gradient / (np.linalg.norm(g) * np.linalg.norm(gradient)),
-            "zeros": float(np.count_nonzero(g == 0)),
-        }
-        for h, g in (found[contestant] for contestant in NARROW)
-    ]
+    measured: dict[str, list[list[float]]] = {}
+    for narrow in NARROW:
+        rows: dict[str, list[float]] = {}
+        for state, gradient, h, g in zip(*found[REFERENCE], *found[narrow], strict=True):
+            values = {
+                "state_error": np.linalg.norm(h - state) / np.linalg.norm(state),
+                "gradient_error": np.linalg.norm(g - gradient) / np.linalg.norm(gradient),
+                "cosine": g @ gradient / (np.linalg.norm(g) * np.linalg.norm(gradient)),
+                "zeros": np.count_nonzero(g == 0),
+            }
+            for variable, value in values.items():
+                rows.setdefault(variable, []).append(float(value))
+        for variable, row in rows.items():
+            measured.setdefault(variable, []).append(row)
     return xr.Dataset(
-        {name: ("narrow", np.array([row[name] for row in rows])) for name in rows[0]},
-        coords={"narrow": list(NARROW)},
+        {variable: (("narrow", "time"), rows) for variable, rows in measured.items()},
+        coords={"narrow": list(NARROW), "time": list(config.times)},
     )
 
 
-def _state_and_gradient(contestant, name, seed, inputs, readout) -> tuple[np.ndarray, np.ndarray]:
-    """The last state and the gradient of a linear function of it by the biases of the gates
-    that keep it."""
+def _states_and_gradients(
+    contestant: str, name: str, seed: int, times: Sequence[int], inputs: Array, readout: Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """By time: the last state, and the gradient of a linear function of it by the biases of the
+    gates that keep it. Shorter sequences are padded, so that all times are one program."""
     library = CONTESTANTS[contestant]
-    hidden = readout.shape[1]
-    cell = library.make(name)(inputs.shape[-1], hidden, rngs=nnx.Rngs(seed))
-    cell = with_long_memory(cell, name, inputs.shape[1], nnx.Rngs(seed + 1))
-    graph, parameters, *rest = nnx.split(library.runner(cell), nnx.Param, ...)
+    hidden = readout.shape[-1]
+    make = library.make(name)
+
+    def split(time: int) -> Any:
+        cell = make(inputs.shape[-1], hidden, rngs=nnx.Rngs(seed))
+        cell = with_long_memory(cell, name, time, nnx.Rngs(seed + 1))
+        return nnx.split(library.runner(cell), nnx.Param, ...)
+
+    parts = [split(time) for time in times]
+    graph, _, *rest = parts[0]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(part[1] for part in parts))
 
     @jax.jit
+    @jax.vmap
     @functools.partial(jax.grad, has_aux=True)
-    def gradient(parameters):
+    def gradient(parameters: Any, inputs: Array, readout: Array, time: Array) -> Any:
         rnn: Any = nnx.merge(graph, parameters, *rest, copy=True)
-        carry, _ = rnn(inputs, return_carry=True)
+        carry, _ = rnn(inputs, seq_lengths=jnp.full(_BATCH, time), return_carry=True)
         state = (carry if name == "GRU" else carry[0]).astype(jnp.float32)
         return jnp.mean(jnp.sum(state * readout, axis=1)), state
 
-    by_parameters, state = gradient(parameters)
+    by_parameters, states = gradient(stacked, inputs, readout, jnp.array(times))
     cell_gradient = nnx.to_pure_dict(by_parameters)["cell"]
     if name == "GRU":
-        gate = cell_gradient["dense_i"]["bias"][hidden : 2 * hidden]
+        gates = cell_gradient["dense_i"]["bias"][:, hidden : 2 * hidden]
     else:
-        gate = cell_gradient["hf"]["bias"]
-    return np.asarray(state, np.float64), np.asarray(gate, np.float64)
+        gates = cell_gradient["hf"]["bias"]
+    return np.asarray(states, np.float64), np.asarray(gates, np.float64)
 
 
 def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
-    library, task, name = CONTESTANTS[point["contestant"]], TASKS[point["task"]], point["cell"]
+    task, name = TASKS[point["task"]], point["cell"]
     which = list(TASKS).index(point["task"])
     length, steps = config.lengths[which], config.steps[which]
 
-    def make_cell(inputs: int, hidden: int, rngs: nnx.Rngs) -> Any:
-        return with_long_memory(library.make(name)(inputs, hidden, rngs=rngs), name, length, rngs)
+    def model(library: Contestant, rngs: nnx.Rngs) -> SequenceModel:
+        def make_cell(inputs: int, hidden: int, rngs: nnx.Rngs) -> Any:
+            cell = library.make(name)(inputs, hidden, rngs=rngs)
+            return with_long_memory(cell, name, length, rngs)
+
+        return SequenceModel(task.features, config.trained_hidden, library.runner, make_cell, rngs)
 
     found = train(
         task,
-        lambda rngs: SequenceModel(
-            task.features, config.trained_hidden, library.runner, make_cell, rngs
-        ),
+        [functools.partial(model, library) for library in CONTESTANTS.values()],
         length=length,
         steps=steps,
         batch=config.batch,
@@ -173,16 +186,22 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
         seeds=config.seeds,
         key=key,
     )
+    blocks = np.array_split(np.stack([trained.right for trained in found]), _BLOCKS, axis=-1)
     every = max(1, steps // _BLOCKS)
-    blocks = np.array_split(found.right, _BLOCKS, axis=1)
-    right = np.stack([block.mean(axis=1) for block in blocks], axis=1)
     return xr.Dataset(
         {
-            "right": (("seed", "block"), right),
+            "right": (
+                ("contestant", "seed", "block"),
+                np.stack([block.mean(axis=-1) for block in blocks], axis=-1),
+            ),
             "step": ("block", every * np.arange(1.0, _BLOCKS + 1)),
-            "test": ("seed", found.test),
+            "test": (("contestant", "seed"), np.stack([trained.test for trained in found])),
         },
-        coords={"seed": range(config.seeds), "block": range(_BLOCKS)},
+        coords={
+            "contestant": list(CONTESTANTS),
+            "seed": range(config.seeds),
+            "block": range(_BLOCKS),
+        },
     )
 
 
@@ -259,9 +278,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     for axis, task in zip(axes[2:], TASKS, strict=True):
         for contestant, colour in zip(CONTESTANTS, ("0.3", "C1", "C0"), strict=True):
             right = dataset["right"].sel(cell="GRU", task=task, contestant=contestant)
-            step = dataset["step"].sel(cell="GRU", task=task, contestant=contestant)
-            axis.plot(step, right.mean("seed"), color=colour, label=contestant)
-            axis.fill_between(step, right.min("seed"), right.max("seed"), color=colour, alpha=0.15)
+            step = dataset["step"].sel(cell="GRU", task=task)
+            mean_and_range(axis, step, right, color=colour, label=contestant)
         axis.axhline(TASKS[task].chance, color="black", linewidth=1, linestyle=":", label="chance")
         axis.set_ylim(0, 1.02)
         axis.set_xlabel("step of training")

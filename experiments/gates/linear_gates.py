@@ -165,16 +165,16 @@ def _memory(parameter: Array) -> np.ndarray:
     return 1 / (4 * np.logaddexp(0, np.asarray(parameter, np.float64)))
 
 
-def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
+def _train(config: Config, key: Array) -> xr.Dataset:
     def cell(features: int, hidden: int, *, rngs: nnx.Rngs) -> snn.RGLRU:
         return snn.RGLRU(features, num_heads=2, dtype=jnp.bfloat16, rngs=rngs)
 
-    def model(rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(2, EMBEDDING, RUNNERS[point["form"]], cell, rngs)
+    def model(form: str, rngs: nnx.Rngs) -> SequenceModel:
+        return SequenceModel(2, EMBEDDING, RUNNERS[form], cell, rngs)
 
     found = train(
         ADDING,
-        model,
+        [functools.partial(model, form) for form in FORMS],
         length=config.length,
         steps=config.training_steps,
         batch=config.batch,
@@ -182,19 +182,24 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
         seeds=config.seeds,
         key=key,
     )
-    (before,), (after,) = (
-        [leaf for path, leaf in jax.tree.leaves_with_path(tree) if "a_param" in str(path)]
-        for tree in (found.start, found.parameters)
-    )
-    seeds = config.seeds
+
+    def memory(parameters: Any) -> np.ndarray:
+        (decay,) = (
+            leaf for path, leaf in jax.tree.leaves_with_path(parameters) if "a_param" in str(path)
+        )
+        return _memory(decay)
+
+    before = np.stack([memory(trained.start) for trained in found])
+    after = np.stack([memory(trained.parameters) for trained in found])
     return xr.Dataset(
         {
-            "loss": (("seed", "step"), found.loss),
-            "memory_before": (("seed", "trained_unit"), _memory(before)),
-            "memory_after": (("seed", "trained_unit"), _memory(after)),
+            "loss": (("form", "seed", "step"), np.stack([trained.loss for trained in found])),
+            "memory_before": (("form", "seed", "trained_unit"), before),
+            "memory_after": (("form", "seed", "trained_unit"), after),
         },
         coords={
-            "seed": np.arange(seeds),
+            "form": list(FORMS),
+            "seed": np.arange(config.seeds),
             "step": np.arange(config.training_steps),
             "trained_unit": np.arange(before.shape[-1]),
         },
@@ -205,9 +210,8 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     """Errors by memory, at initialisation, and training."""
     memories = [{"memory": memory} for memory in MEMORIES]
     errors = sweep(memories, functools.partial(_errors, config=config, key=key))
-    trained = [{"form": name} for name in FORMS]
-    curves = sweep(trained, functools.partial(_train, config=config, key=key))
-    return gather(memories, errors).merge(gather(trained, curves)).merge(_at_first(key))
+    (curves,) = sweep([{"task": "adding"}], lambda _: _train(config, key))
+    return xr.merge([gather(memories, errors), curves, _at_first(key)])
 
 
 def _final_loss(dataset: xr.Dataset) -> xr.DataArray:

@@ -8,7 +8,7 @@ chrono biases (Gers et al. 2000; Jozefowicz et al. 2015; Tallec & Ollivier 2018)
 
 Time on 2 CPU cores: quick 25 s, paper 10 min. Must show: a forget bias b keeps
 $\sigma(b)^{50}$ over 50 steps (9e-16, 1.5e-7, 1.8e-3 for 0, 1, 2); an LSTM whose bias is 2 solves
-the delayed signal at length 50 within 1,000 steps (99 %), one whose bias is 0 does not (60 %).
+the delayed signal at length 50 within 300 steps (99 %), one whose bias is 0 does not (60 %).
 """
 
 import dataclasses
@@ -28,12 +28,16 @@ from matplotlib.figure import Figure
 
 import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
+from experiments.harness.bands import mean_and_range
 from sigjax import sigmoid
 
 from ._tasks import DELAYED_SIGNAL
 from ._training import SequenceModel, train
 
 _INPUTS, _BATCH = 8, 16  # of the sequences through which gradients are followed
+_FOLLOWED_SEEDS = 8
+_COMPARED = 100  # steps ago; at 250 the gradient of bias 0 is below float32
+_SOLVED = 0.99
 
 
 def _cell(name: str, inputs: int, hidden: int, length: int, rngs: nnx.Rngs) -> nnx.RNNCellBase:
@@ -66,7 +70,7 @@ class Config(Settings):
     """Units of every cell."""
     length: Annotated[int, Within(3)] = 50
     """Length of the delayed signal."""
-    steps: int = 700
+    steps: int = 300
     """Steps of training."""
     batch: int = 32
     """Sequences a step."""
@@ -90,9 +94,8 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     """Follows gradients back, then trains."""
     follow = [{"followed": name} for name in FOLLOWED]
     norms = sweep(follow, functools.partial(_follow, config=config, key=key))
-    trainings = [{"trained": name} for name in TRAINED]
-    curves = sweep(trainings, functools.partial(_train, config=config, key=key))
-    dataset = gather(follow, norms).merge(gather(trainings, curves))
+    (curves,) = sweep([{"task": "delayed signal"}], lambda _: _train(config, key))
+    dataset = gather(follow, norms).merge(curves)
     dataset["log10_norm"].attrs = {"long_name": "log10 of the gradient's norm", "units": "1"}
     dataset["ago"].attrs = {"long_name": "steps ago", "units": "steps"}
     return dataset
@@ -104,39 +107,45 @@ def _follow(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datas
     def cell(seed: int) -> nnx.RNNCellBase:
         return _cell(point["followed"], _INPUTS, config.hidden, config.reach, nnx.Rngs(seed))
 
-    graph, _ = nnx.split(snn.RNN(cell(0)))
-
-    @jax.jit
-    @jax.grad
-    def gradient(inputs: Array, state: nnx.State, readout: Array) -> Array:
-        rnn: Any = nnx.merge(graph, state, copy=True)
-        return jnp.sum(rnn(inputs)[:, -1] * readout)
-
-    def norms(seed: int) -> np.ndarray:
-        for_inputs, for_readout = jax.random.split(jax.random.fold_in(key, seed))
+    def given(seed: int) -> tuple[nnx.State, Array, Array]:
+        for_inputs, for_readout, for_cell = jax.random.split(jax.random.fold_in(key, seed), 3)
         inputs = jax.random.normal(for_inputs, (_BATCH, config.reach + 1, _INPUTS))
         readout = jax.random.normal(for_readout, (_BATCH, config.hidden))
-        _, state = nnx.split(snn.RNN(cell(seed)))
-        # float32 holds the gradients, but not their squares
-        wide = np.asarray(gradient(inputs, state, readout), np.float64)
-        return np.linalg.norm(wide, axis=(0, 2))[::-1]
+        return nnx.state(snn.RNN(cell(int(jax.random.bits(for_cell))))), inputs, readout
 
+    graph = nnx.graphdef(snn.RNN(cell(0)))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(given, range(_FOLLOWED_SEEDS)))
+    # float32 holds the gradients, but not their squares
+    wide = np.asarray(_by_inputs(graph, *stacked), np.float64)
+    norms = np.linalg.norm(wide, axis=(1, 3))[:, ::-1]
     with np.errstate(divide="ignore"):
-        logs = np.stack([np.log10(norms(seed)) for seed in range(2)])
+        logs = np.log10(norms)
     return xr.Dataset(
         {"log10_norm": ("ago", logs.mean(axis=0))}, coords={"ago": range(config.reach + 1)}
     )
 
 
-def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
-    def make_cell(inputs: int, hidden: int, rngs: nnx.Rngs) -> nnx.RNNCellBase:
-        return _cell(point["trained"], inputs, hidden, config.length, rngs)
+@functools.partial(jax.jit, static_argnums=0)
+def _by_inputs(graph: Any, states: nnx.State, inputs: Array, readout: Array) -> Array:
+    """Gradients by the inputs; cells that differ in their first biases are one program."""
+
+    def output(state: nnx.State, inputs: Array, readout: Array) -> Array:
+        rnn: Any = nnx.merge(graph, state, copy=True)
+        return jnp.sum(rnn(inputs)[:, -1] * readout)
+
+    return jax.vmap(jax.grad(output, argnums=1))(states, inputs, readout)
+
+
+def _train(config: Config, key: Array) -> xr.Dataset:
+    def model(name: str, rngs: nnx.Rngs) -> SequenceModel:
+        def make_cell(inputs: int, hidden: int, rngs: nnx.Rngs) -> nnx.RNNCellBase:
+            return _cell(name, inputs, hidden, config.length, rngs)
+
+        return SequenceModel(DELAYED_SIGNAL.features, config.hidden, snn.RNN, make_cell, rngs)
 
     found = train(
         DELAYED_SIGNAL,
-        lambda rngs: SequenceModel(
-            DELAYED_SIGNAL.features, config.hidden, snn.RNN, make_cell, rngs
-        ),
+        [functools.partial(model, name) for name in TRAINED],
         length=config.length,
         steps=config.steps,
         batch=config.batch,
@@ -144,12 +153,21 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
         seeds=config.seeds,
         key=key,
     )
-    blocks = np.array_split(found.right, min(50, config.steps), axis=1)
-    right = np.stack([block.mean(axis=1) for block in blocks], axis=1)
-    step = config.steps / len(blocks) * np.arange(1, len(blocks) + 1)
+    right = np.stack([trained.right for trained in found])
+    blocks = np.array_split(right, min(50, config.steps), axis=-1)
     return xr.Dataset(
-        {"right": (("seed", "step"), right), "test": ("seed", found.test)},
-        coords={"seed": range(config.seeds), "step": step},
+        {
+            "right": (
+                ("trained", "seed", "step"),
+                np.stack([block.mean(axis=-1) for block in blocks], axis=-1),
+            ),
+            "test": (("trained", "seed"), np.stack([trained.test for trained in found])),
+        },
+        coords={
+            "trained": list(TRAINED),
+            "seed": range(config.seeds),
+            "step": config.steps / len(blocks) * np.arange(1, len(blocks) + 1),
+        },
     )
 
 
@@ -168,25 +186,25 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 relative=True,
             )
         )
-    last = dataset["log10_norm"].isel(ago=-1)
-    reach = int(dataset["ago"].max())
-    found.append(
-        Claim(
-            name=f"log10 of the gradient {reach} steps ago: chrono LSTM over bias 0",
-            source="Tallec & Ollivier 2018: chrono gates keep",
-            expected=6.0,
-            measured=float(last.sel(followed="LSTM, chrono") - last.sel(followed="LSTM, b = 0")),
-            kind="qualitative",
-            relation=">=",
+    if int(dataset["ago"].max()) >= _COMPARED:
+        ago = dataset["log10_norm"].sel(ago=_COMPARED)
+        found.append(
+            Claim(
+                name=f"log10 of the gradient {_COMPARED} steps ago: chrono LSTM over bias 0",
+                source="Tallec & Ollivier 2018: chrono gates keep; the number from seeds 1 to 5",
+                expected=17.2,
+                measured=float(ago.sel(followed="LSTM, chrono") - ago.sel(followed="LSTM, b = 0")),
+                kind="statistical",
+                tolerance=0.4,  # their standard deviation is 0.15
+            )
         )
-    )
     test = dataset["test"]
     source = "delayed signal of length 50; Gers et al. 2000"
     found += [
         Claim(
             name="forget bias 2: share of right answers, worst seed",
             source=source,
-            expected=0.99,
+            expected=_SOLVED,
             measured=float(test.sel(trained="LSTM, b = 2").min()),
             kind="statistical",
             relation=">=",
@@ -211,30 +229,47 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return found
 
 
+# Colours are those of the palette; what a cell has in one panel it has in the other.
+_LOOKS = {
+    "RNN": ("C6", ":"),
+    "GRU": ("C5", "--"),
+    "LSTM, b = 0": ("C0", "-"),
+    "LSTM, b = 1": ("C1", "-"),
+    "LSTM, b = 2": ("C2", "-"),
+    "LSTM, chrono": ("C3", "-"),
+    "GRU, chrono": ("C4", "--"),
+}
+
+
 def plot(dataset: xr.Dataset) -> Figure:
-    """Gradients over time past; learning curves."""
-    figure, (past, learning) = plt.subplots(1, 2, figsize=(12, 4.6))
+    """Gradients over time past; learning curves of seeds that solve the task, and that do not."""
+    figure, (past, solved, unsolved) = plt.subplots(1, 3, figsize=(15, 4.6))
     for name in FOLLOWED:
-        style = ":" if name == "RNN" else "--" if name.startswith("GRU") else "-"
-        past.plot(dataset["ago"], dataset["log10_norm"].sel(followed=name), style, label=name)
+        colour, style = _LOOKS[name]
+        norm = dataset["log10_norm"].sel(followed=name)
+        past.plot(dataset["ago"], norm, style, color=colour, label=name)
     past.set_xlabel("steps ago")
     past.set_ylabel("log10 norm of the gradient by the input (1)")
     past.set_title("how far back a gradient reaches, at initialisation")
     past.legend()
+    seeds = dataset.sizes["seed"]
     for name in TRAINED:
-        right = dataset["right"].sel(trained=name)
-        line = learning.plot(dataset["step"], right.mean("seed"), label=name)
-        learning.fill_between(
-            dataset["step"],
-            right.min("seed"),
-            right.max("seed"),
-            color=line[0].get_color(),
-            alpha=0.15,
-        )
-    learning.axhline(0.5, color="black", linewidth=1, linestyle=":", label="chance")
-    learning.set_ylim(0.4, 1.02)
-    learning.set_xlabel("step of training")
-    learning.set_ylabel("share of right answers (1)")
-    learning.set_title("delayed signal (mean and range of seeds)")
-    learning.legend(loc="center right")
+        part = dataset.sel(trained=name)
+        does = (part["test"] >= _SOLVED).values
+        for axis, which in ((solved, does), (unsolved, ~does)):
+            if which.any():
+                mean_and_range(
+                    axis,
+                    part["step"],
+                    part["right"].isel(seed=which),
+                    color=_LOOKS[name][0],
+                    label=f"{name}: {which.sum()} of {seeds}",
+                )
+    for axis, what in ((solved, "solve"), (unsolved, "do not solve")):
+        axis.axhline(0.5, color="black", linewidth=1, linestyle=":", label="chance")
+        axis.set_ylim(0.4, 1.02)
+        axis.set_xlabel("step of training")
+        axis.set_ylabel("share of right answers (1)")
+        axis.set_title(f"delayed signal: seeds that {what} it")
+        axis.legend(title="mean and range", loc="center right")
     return figure

@@ -15,7 +15,6 @@ $z = -100$ to 80, where the usual quotient gives NaN or 0 at the ends.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -29,7 +28,8 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax.nn as snn
-from experiments.harness import Claim, Settings, Within, gather, reported, spread, sweep
+from experiments.harness import Claim, Settings, Within, reported, spread, sweep
+from experiments.harness.bands import mean_and_range
 
 ROUTERS = ("no balance", "bias", "auxiliary loss", "softmax, auxiliary loss")
 _AUXILIARY = 0.01  # Fedus, Zoph & Shazeer 2022, section 2.2
@@ -109,31 +109,35 @@ def _draw(key: Array, *, config: Config) -> Tokens:
     return Tokens(inputs, jnp.take_along_axis(every, kind[:, None, None], axis=1)[:, 0])
 
 
-def _train(key: Array, drawn: Tokens, *, router: str, config: Config) -> tuple[Array, Array]:
-    """Loads `[steps, experts]` and the task's loss `[steps]`; tokens are taken in their order."""
-    balanced = "auxiliary" in router
-    rate = config.bias_rate if router == "bias" else 0.0
-    graph, start = nnx.split(Mixture(config, rate, nnx.Rngs(key)))
+def _train(
+    key: Array, drawn: Tokens, router: tuple[Array, Array, Array], *, config: Config
+) -> tuple[Array, Array]:
+    """Loads `[steps, experts]` and the task's loss `[steps]`; tokens are taken in their order.
+
+    A router is three booleans, so that all of them are one program: whether the balance bias
+    moves, whether there is the auxiliary loss, and whether affinities are a softmax.
+    """
+    has_bias, has_auxiliary, is_softmax = router
+    parts: Any = nnx.split(Mixture(config, config.bias_rate, nnx.Rngs(key)), nnx.Param, ...)
+    graph, parameters, rest = parts
     optimizer = optax.adam(config.learning_rate)
     batches = len(drawn.inputs) // config.tokens
 
     def loss(parameters: nnx.State, rest: nnx.State, batch: Tokens) -> tuple[Array, Any]:
         mixture = nnx.merge(graph, parameters, rest)
         tokens, wanted = batch
-        if router.startswith("softmax"):
-            weights, experts, shares = _by_softmax(mixture, tokens)
-            counts = jnp.zeros(config.experts, jnp.int32).at[experts.ravel()].add(1)
-        else:
-            routing, gates = mixture.router(tokens, return_gates=True)
-            weights, experts, counts = routing.weights, routing.experts, routing.load.counts
-            shares = gates / gates.sum(-1, keepdims=True)
+        routing, gates = mixture.router(tokens, return_gates=True)
+        by_sigmoid = routing.weights, routing.experts, gates / gates.sum(-1, keepdims=True)
+        weights, experts, shares = jax.tree.map(
+            functools.partial(jnp.where, is_softmax), _by_softmax(mixture, tokens), by_sigmoid
+        )
+        counts = jnp.zeros(config.experts, jnp.int32).at[experts.ravel()].add(1)
         every = jnp.einsum("tf,efg->teg", tokens, mixture.experts[...])
         answers = jnp.take_along_axis(every, experts[..., None], axis=1)
         task = jnp.mean((jnp.sum(weights[..., None] * answers, axis=1) - wanted) ** 2)
         # sum f_i P_i times the number of experts is 1 where all loads are equal
         even = config.experts * jnp.sum(counts / counts.sum() * shares.mean(0))
-        total = task + _AUXILIARY * even if balanced else task
-        return total, (task, counts)
+        return jnp.where(has_auxiliary, task + _AUXILIARY * even, task), (task, counts)
 
     def step(state: tuple[Any, Any, Any], number: Array) -> tuple[tuple, tuple[Array, Array]]:
         parameters, rest, moments = state
@@ -145,40 +149,48 @@ def _train(key: Array, drawn: Tokens, *, router: str, config: Config) -> tuple[A
         )
         slope, (task, counts) = jax.grad(loss, has_aux=True)(parameters, rest, batch)
         change, moments = optimizer.update(slope, moments)
-        parameters = optax.apply_updates(parameters, change)
         mixture = nnx.merge(graph, parameters, rest, copy=True)
-        if router == "bias":
-            mixture.router.update_bias(snn.RouterLoad(counts, jnp.zeros_like(counts)))
-        return (parameters, nnx.state(mixture, nnx.Not(nnx.Param)), moments), (counts, task)
+        mixture.router.update_bias(snn.RouterLoad(counts, jnp.zeros_like(counts)))
+        moved = nnx.state(mixture, nnx.Not(nnx.Param))
+        rest = jax.tree.map(functools.partial(jnp.where, has_bias), moved, rest)
+        return (optax.apply_updates(parameters, change), rest, moments), (counts, task)
 
-    parameters, rest = nnx.split_state(start, nnx.Param, ...)
     state = parameters, rest, optimizer.init(parameters)
     _, found = jax.lax.scan(step, state, jnp.arange(config.steps))
     return found
 
 
-@functools.cache
-def _drawer(config: Config) -> Callable[[Array], Tokens]:
-    """The same function each time: all routers are given the same tokens by one program."""
-    return functools.partial(_draw, config=config)
-
-
-def _point(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
+def _all_routers(config: Config, key: Array) -> xr.Dataset:
     for_tokens, for_model = jax.random.split(key)
-    drawn = spread(_drawer(config), jax.random.split(for_tokens, config.seeds))
-    function = functools.partial(_train, router=point["router"], config=config)
-    counts, task = spread(function, jax.random.split(for_model, config.seeds), drawn)
+
+    def train(key: Array, for_tokens: Array) -> tuple[Array, Array]:
+        """Every router, `[router, ...]`, of the same weights and on the same tokens."""
+        routers = (
+            jnp.array([name == "bias" for name in ROUTERS]),
+            jnp.array(["auxiliary" in name for name in ROUTERS]),
+            jnp.array([name.startswith("softmax") for name in ROUTERS]),
+        )
+        function = functools.partial(_train, config=config)
+        drawn = _draw(for_tokens, config=config)
+        return jax.vmap(function, in_axes=(None, None, 0))(key, drawn, routers)
+
+    keys = (jax.random.split(each, config.seeds) for each in (for_model, for_tokens))
+    counts, task = (np.asarray(part, np.float64) for part in spread(train, *keys))
     window = config.steps // 10
-    loads = np.asarray(counts, np.float64)
+    windows = (config.seeds, len(ROUTERS), 10, window)
     # Of one step the fullest expert is above the mean by chance alone.
-    sums = loads.reshape(config.seeds, 10, window, -1).sum(2)
-    task_loss = np.asarray(task, np.float64).reshape(config.seeds, 10, window).mean(2)
+    sums = counts.reshape(*windows, -1).sum(3)
+    dims = ("seed", "router", "tenth")
     return xr.Dataset(
         {
-            "max_over_mean": (("seed", "tenth"), sums.max(-1) / sums.mean(-1)),
-            "task_loss": (("seed", "tenth"), task_loss),
+            "max_over_mean": (dims, sums.max(-1) / sums.mean(-1)),
+            "task_loss": (dims, task.reshape(windows).mean(3)),
         },
-        coords={"tenth": (np.arange(10) + 0.5) * window},
+        coords={
+            "seed": np.arange(config.seeds),
+            "router": list(ROUTERS),
+            "tenth": (np.arange(10) + 0.5) * window,
+        },
     )
 
 
@@ -212,9 +224,8 @@ def _saturated(shifts: np.ndarray) -> xr.Dataset:
 
 def measure(config: Config, key: Array) -> xr.Dataset:
     """Trains with each router, and differentiates weights of saturated logits."""
-    routers = [{"router": router} for router in ROUTERS]
-    found = gather(routers, sweep(routers, functools.partial(_point, config=config, key=key)))
-    return found.merge(_saturated(np.linspace(-120, 80, 201)))
+    (trained,) = sweep([{"task": "linear maps"}], lambda _: _all_routers(config, key))
+    return trained.merge(_saturated(np.linspace(-120, 80, 201)))
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
@@ -288,15 +299,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     for router in ROUTERS:
         for axis, name in ((load, "max_over_mean"), (task, "task_loss")):
             seeds = dataset[name].sel(router=router)
-            line = axis.plot(dataset["tenth"], seeds.mean("seed"), "o-", markersize=3, label=router)
-            axis.fill_between(
-                dataset["tenth"],
-                seeds.min("seed"),
-                seeds.max("seed"),
-                color=line[0].get_color(),
-                alpha=0.15,
-                linewidth=0,
-            )
+            mean_and_range(axis, dataset["tenth"], seeds, "o-", markersize=3, label=router)
     load.axhline(1.1, color="black", linestyle=":", linewidth=1)
     load.set_xlabel("step (1)")
     load.set_ylabel("load of the fullest expert over the mean (1)")
@@ -306,13 +309,13 @@ def plot(dataset: xr.Dataset) -> Figure:
     task.set_ylabel("mean squared error of the task (1)")
     task.set_yscale("log")
     task.set_title("what it costs; bands: all seeds")
-    slope.plot(dataset["logit"], dataset["exact_slope"], "--", color="black", label="closed form")
     for form, mark in (("sigjax", "-"), ("quotient", "x")):
         shown = dataset["slope"].sel(form=form)
         slope.plot(dataset["logit"], shown.where(shown != 0), mark, markersize=4, label=form)
+    slope.plot(dataset["logit"], dataset["exact_slope"], "--", color="black", label="closed form")
     slope.set_yscale("log")
     slope.set_xlabel("logit of the chosen expert, the second's is 1 less (1)")
     slope.set_ylabel("gradient of its weight (1)")
-    slope.set_title("the quotient dies beyond 17, and is lost below -44")
+    slope.set_title("the quotient dies beyond 17 and below -44")
     slope.legend()
     return figure

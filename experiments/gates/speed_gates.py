@@ -76,12 +76,12 @@ class Config(Settings):
     """Units of the cell."""
     rounds: int = 7
     """Timed rounds."""
-    rounds_of_preparation: int = 3
+    rounds_of_preparation: int = 1
     """How often each is traced and compiled."""
 
     @classmethod
     def quick(cls) -> "Config":
-        """Medians of 7 and of 3 rounds."""
+        """Medians of 7 rounds; traced and compiled once."""
         return cls()
 
     @classmethod

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from experiments.gates import attention_gates
 
@@ -27,14 +28,21 @@ def test_the_plain_form_is_the_blocked_one():
     given = [
         jax.random.normal(key, (1, 20, 8, 64)) for key in jax.random.split(jax.random.key(0), 3)
     ]
-    plain = attention_gates._plain(*given)
+    plain = attention_gates._plain(*given, -np.log(np.float32(20)))
     blocked = attention_gates._attend("sigmoid, b = -log n", *given)
     np.testing.assert_allclose(blocked, plain, atol=1e-6)
 
 
 def test_a_model_without_a_gate_trains_everything_else():
-    one, other = map(attention_gates._is_trained, attention_gates.BEHIND)
-    parameter = attention_gates.nnx.Param(0.0)
-    assert not one(("attention", 0, "gate", "kernel"), parameter)
-    assert other(("attention", 0, "gate", "kernel"), parameter)
-    assert one(("attention", 0, "query", "kernel"), parameter)
+    model = nnx.eval_shape(lambda: attention_gates.Model(4, nnx.Rngs(0)))
+    change = jax.tree.map(lambda leaf: np.float32(1), nnx.state(model, nnx.Param))
+    with_gate, without = (
+        attention_gates._only_trained(change, np.bool_(flag)) for flag in (True, False)
+    )
+    assert all(leaf == 1 for leaf in jax.tree.leaves(with_gate))
+    still = {
+        jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(without) if leaf == 0
+    }
+    assert still
+    assert all("gate" in path for path in still)
+    assert len(still) < len(jax.tree.leaves(without)) / 4
