@@ -15,16 +15,7 @@ from ._profile import EDGE, expected_profile, log10_bound, log10_rate, only, sel
 DEEP = (("sigmoid", "standard"), ("tanh", "standard"), ("tanh", "orthogonal"), ("relu", "he"))
 """Networks that are measured at every depth: (activation, weights)."""
 
-HERO = tuple(
-    {"activation": activation, "initializer": initializer}
-    for activation, initializer in (
-        ("sigmoid", "standard"),
-        ("sigmoid", "orthogonal"),
-        ("tanh", "standard"),
-        ("tanh", "orthogonal"),
-        ("relu", "he"),
-    )
-)
+HERO = (*DEEP, ("sigmoid", "orthogonal"))
 """The networks that carry the argument."""
 
 # Okabe & Ito's palette: distinct for every kind of colour vision.
@@ -83,7 +74,8 @@ _WEIGHT = r"$\log_{10}\,\|\partial L/\partial W_l\| / \|\partial L/\partial W_L\
 
 def hero(axis: Axes, dataset: xr.Dataset) -> None:
     """What is left of the gradient on its way down, beside the article's chain and the theory."""
-    sigmoid = only(dataset, role="profile", data="digits", **HERO[0])
+    plain = select(dataset, role="profile", data="digits")
+    sigmoid = only(plain, activation="sigmoid", initializer="standard")
     depth = int(sigmoid["depth"])
     below = depth - sigmoid["layer"].values
     article = -below * np.log10(4)
@@ -96,14 +88,13 @@ def hero(axis: Axes, dataset: xr.Dataset) -> None:
         (article[0], "the article: 1/4 a layer", "0.5"),
         (float(chain[0]), r"bound of sigmoid, standard: $\|W\|_2/4$", "0.35"),
     ]
-    for chosen, colour in zip(HERO, _COLOURS, strict=False):
-        network = only(dataset, role="profile", data="digits", **chosen)
+    for (activation, initializer), colour in zip(HERO, _COLOURS, strict=False):
+        network = only(plain, activation=activation, initializer=initializer)
         profile = _relative(network["log10_preactivation_gradient"])
         rate = float(network["theory_log10_rate"])
         end = _descend(axis, profile, color=colour, linewidth=2)
         axis.plot(below, expected_profile(network), **_THEORY)
-        title = f"{chosen['activation']}, {chosen['initializer']}: {10**rate:.3g} a layer"
-        ends.append((end, title, colour))
+        ends.append((end, f"{activation}, {initializer}: {10**rate:.3g} a layer", colour))
     _label(
         axis, f"The gradient in {depth} plain layers (dashes: mean field)", _PREACTIVATION, depth
     )
@@ -202,15 +193,16 @@ def rates(axis: Axes, dataset: xr.Dataset) -> None:
         axis.axhline(theory, **_THEORY)
         ends.append((theory, f"{activation}, {initializer}", colour))
     wide = only(dataset, role="wide")
-    label = f"sigmoid, width {int(wide['width'])}"
-    rate = 10 ** float(log10_rate(wide).mean())
-    axis.plot(int(wide["depth"]), rate, "*", color=_COLOURS[0], markersize=12, label=label)
+    point = int(wide["depth"]), 10 ** float(log10_rate(wide).mean())
+    axis.plot(*point, "*", color=_COLOURS[0], markersize=12)
+    axis.annotate(
+        f"width {int(wide['width'])}", point, (0, 10), textcoords="offset points", ha="center"
+    )
     axis.set(
         title=f"Rate per layer, without {EDGE} layers at each end (dashes: mean field)",
         xlabel="depth $L$",
         ylabel=r"$\|\delta_l\| / \|\delta_{l+1}\|$, geometric mean",
     )
-    axis.legend(fontsize=8, frameon=False, loc="center")
     _label_ends(axis, ends)
 
 

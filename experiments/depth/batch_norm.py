@@ -13,6 +13,7 @@ smaller than at 0. `--data mnist` fetches MNIST from OpenML; digits come with sc
 """
 
 import dataclasses
+import functools
 import itertools
 from typing import Annotated, Any, Literal
 
@@ -69,9 +70,8 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     for_data, for_weights, for_order = jax.random.split(key, 3)
     train, test = binary_images(config.data, for_data)
     every = max(1, config.steps // _POINTS)
-    start = _start(for_weights, train.inputs.shape[1], config.weight_std)
 
-    def run(normalized: bool) -> tuple[Array, Array]:
+    def run(normalized: Array) -> tuple[Array, Array]:
         def loss(parameters: Any, batch: Batch) -> Array:
             return cross_entropy(_logits(parameters, batch.inputs, normalized)[0], batch.labels)
 
@@ -89,17 +89,17 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             right = jnp.mean((jnp.argmax(logits, -1) == test.labels).astype(jnp.float32))
             return parameters, (right, jnp.percentile(inputs, jnp.array(PERCENTILES), axis=0))
 
+        start = _start(for_weights, train.inputs.shape[1], config.weight_std)
         keys = jax.random.split(for_order, (config.steps // every, every))
         return lax.scan(block, start, keys)[1]
 
-    runs = [jax.jit(run, static_argnums=0)(network == "with") for network in NETWORKS]
+    # One after the other by one program, whose compilation takes longer than a run.
+    runs = jax.jit(functools.partial(lax.map, run))
+    accuracy, percentiles = runs(np.array([network == "with" for network in NETWORKS]))
     dataset = xr.Dataset(
         {
-            "accuracy": (("network", "step"), np.stack([np.asarray(r[0]) for r in runs])),
-            "percentiles": (
-                ("network", "step", "percentile", "unit"),
-                np.stack([np.asarray(r[1]) for r in runs]),
-            ),
+            "accuracy": (("network", "step"), np.asarray(accuracy)),
+            "percentiles": (("network", "step", "percentile", "unit"), np.asarray(percentiles)),
         },
         coords={
             "network": list(NETWORKS),
@@ -124,13 +124,13 @@ def _start(key: Array, inputs: int, std: float) -> dict[str, list[Array]]:
     }
 
 
-def _logits(parameters: Any, x: Array, normalized: bool) -> tuple[Array, Array]:
+def _logits(parameters: Any, x: Array, normalized: Array) -> tuple[Array, Array]:
     """Logits, and the inputs of the last layer of sigmoids."""
     weights, offsets, gains = (parameters[name] for name in ("weights", "offsets", "gains"))
     z = x
     for layer in range(LAYERS):
         z = x @ weights[layer]
-        z = gains[layer] * batch_norm(z) if normalized else z
+        z = jnp.where(normalized, gains[layer] * batch_norm(z), z)
         z = z + offsets[layer]
         x = sigjax.sigmoid(z)
     return x @ weights[-1] + offsets[-1], z
