@@ -58,14 +58,19 @@ def _image(key: Array) -> tuple[Array, Array]:
     pairs = jnp.array([(0, 0), (1, 1), (2, 2), (0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)])
     first = _shape(for_first, pairs[label, 0])
 
-    def redraw(attempt: int | Array, second: Array) -> Array:
+    def hides_too_much(state: tuple[Array, Array]) -> Array:
+        attempt, second = state
         covered = jnp.sum(first & second)
         smaller = jnp.minimum(jnp.sum(first), jnp.sum(second))
-        other = _shape(jax.random.fold_in(for_second, attempt), pairs[label, 1])
-        return jnp.where(covered * _HIDES <= smaller, second, other)
+        return (covered * _HIDES > smaller) & (attempt < _TRIES)
+
+    def redraw(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        attempt, _ = state
+        return attempt + 1, _shape(jax.random.fold_in(for_second, attempt), pairs[label, 1])
 
     second = _shape(for_second, pairs[label, 1])
-    second = jax.lax.fori_loop(0, _TRIES, redraw, second) & (label >= len(SHAPES))
+    _, second = jax.lax.while_loop(hides_too_much, redraw, (jnp.int32(0), second))
+    second &= label >= len(SHAPES)
     levels = jax.random.uniform(for_levels, (3,), minval=0.0, maxval=1.0)
     background, bright, brighter = levels[0] * 0.3, 0.4 + levels[1] * 0.3, 0.7 + levels[2] * 0.3
     image = jnp.where(second, brighter, jnp.where(first, bright, background))

@@ -3,11 +3,11 @@ r"""Dynamical isometry: why orthogonal weights and small signals let very deep n
 Figure: spectra of the Jacobians' singular values, predicted and drawn, for Gaussian and orthogonal
 tanh and ReLU networks; variance of the squared singular values over q*; training at depth.
 Pennington, Schoenholz & Ganguli 2017, NIPS 30 (arXiv:1711.04735), figures 1 to 4; their training on
-CIFAR-10 with 200 layers of 400 is done on digits, with less steps and rates.
+CIFAR-10 with 200 layers of 400 is done on digits, with fewer steps and rates.
 
     python -m experiments run isometry
 
-Time on 2 CPU cores: quick 20 s, paper 1 h. Must show: variances L (mu_2 / mu_1^2 - 1 - s_1) and
+Time on 2 CPU cores: quick 30 s, paper 1 h (estimated). Must show: variances L (mu_2 / mu_1^2 - 1 - s_1) and
 the known edge in drawn networks; orthogonal tanh with small q* learns faster than Gaussian tanh
 and than ReLU.
 """
@@ -76,9 +76,9 @@ class Config(Settings):
 
     @classmethod
     def paper(cls) -> "Config":
-        """The paper's 200 layers of 400, 500 steps, and spectra at width 1000."""
+        """The paper's 200 layers of 400, for 500 steps; spectra at width 500."""
         return cls(
-            width=1000,
+            width=500,
             trained_width=400,
             trained_depth=200,
             steps=500,

@@ -1,11 +1,13 @@
 """Saturation of top layers."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.datasets import shapeset
 from experiments.depth import saturation
+from experiments.depth._saturating import ACTIVATIONS, BLOCKS, trainer
 
 
 @pytest.mark.proof
@@ -19,10 +21,9 @@ def test_saturation(small_run):
 
 @pytest.mark.proof
 def test_saturation_on_shapes_that_are_drawn_for_every_example():
-    config = saturation.Config(data="shapes", width=60, steps=2000, tanh_rate=0.05)
-    point = {"activation": "tanh", "depth": 2}
-    found = saturation._train(point, config, jax.random.key(0))
-    assert float(found["accuracy"][-1]) > 2 / shapeset.CLASSES  # twice what chance gives
-    means = found["mean"].values
-    assert means.shape == (50, 2)
-    assert np.isfinite(means).all()
+    run = trainer(jax.random.key(0), "shapes", width=60, steps=2000, batch=10)
+    tanh = list(ACTIVATIONS).index("tanh")
+    found = run(jnp.int32(tanh), jnp.int32(2), jnp.float32(0.05))
+    assert found.accuracy[-1] > 2 / shapeset.CLASSES  # twice what chance gives
+    assert found.mean.shape == (BLOCKS, 5)
+    assert np.isfinite(found.mean).all()

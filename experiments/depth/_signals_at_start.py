@@ -1,0 +1,54 @@
+"""Glorot & Bengio's two distributions of weights, and what they do to signals before training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array, lax
+
+from experiments.harness import spread
+
+WEIGHTS = ("standard", "normalized")
+DEPTH = 5  # hidden layers of the paper's networks
+OBSERVED = 300  # inputs whose activations are followed, as in the paper
+
+
+def limits(fan_in: int, fan_out: int) -> dict[str, float]:
+    """Half widths of the uniform weights: 1/√n for fan-in n, and √6/√(n + m) for fan-out m."""
+    return {"standard": fan_in**-0.5, "normalized": (6 / (fan_in + fan_out)) ** 0.5}
+
+
+def signals_at_start(weights: str, width: int, draws: int, key: Array) -> xr.Dataset:
+    """tanh on N(0, 1) inputs: standard deviations of what goes up and what comes down."""
+    limit = limits(width, width)[weights]
+
+    def one(key: Array) -> tuple[Array, Array, Array]:
+        for_weights, for_inputs, for_top = jax.random.split(key, 3)
+        shape = (DEPTH, width, width)
+        kernels = jax.random.uniform(for_weights, shape, minval=-limit, maxval=limit)
+        x = jax.random.normal(for_inputs, (OBSERVED, width))
+        delta = jax.random.normal(for_top, (OBSERVED, width))
+
+        def up(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+            h = jnp.tanh(x @ kernel)
+            return h, (x, h)
+
+        def down(delta: Array, layer: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+            kernel, x, h = layer
+            at_input = (1 - jnp.square(h)) * delta
+            return at_input @ kernel.T, (jnp.std(at_input), jnp.std(x.T @ at_input))
+
+        _, (inputs, outputs) = lax.scan(up, x, kernels)
+        _, (gradients, of_kernels) = lax.scan(down, delta, (kernels, inputs, outputs), reverse=True)
+        return jnp.std(outputs, (1, 2)), gradients, of_kernels
+
+    drawn = spread(one, jax.random.split(key, draws), one_by_one=True)
+    up, down, kernels = (np.asarray(part).mean(axis=0, dtype=np.float64) for part in drawn)
+    return xr.Dataset(
+        {
+            "activation_std": ("initial_layer", up),
+            "gradient_std": ("initial_layer", down),
+            "kernel_gradient_std": ("initial_layer", kernels),
+        },
+        coords={"initial_layer": np.arange(1, DEPTH + 1)},
+    )
