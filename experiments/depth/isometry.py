@@ -7,9 +7,9 @@ CIFAR-10 with 200 layers of 400 is done on digits, with fewer steps and rates.
 
     python -m experiments run isometry
 
-Time on 2 CPU cores: quick 30 s, paper 1 h (estimated). Must show: variances L (mu_2 / mu_1^2 - 1 - s_1) and
-the known edge in drawn networks; orthogonal tanh with small q* learns faster than Gaussian tanh
-and than ReLU.
+Time on 2 CPU cores: quick 30 s, paper 1 h (estimated). Must show: variances
+L (mu_2 / mu_1^2 - 1 - s_1) and the known edge in drawn networks; orthogonal tanh with small q*
+learns faster than Gaussian tanh and than ReLU.
 """
 
 import dataclasses
