@@ -12,6 +12,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from sigjax.probe import History, diagnose, value_and_grad
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 # Of a leaf's largest element, in units in its last place: taps change what XLA fuses, and with it
 # the order of sums.
 ULPS = 16
