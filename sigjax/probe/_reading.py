@@ -1,7 +1,10 @@
 """The numbers of a report, brought to the host and given back to what they belong to."""
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,6 +27,7 @@ class Reading:
       evaluations: how many are added up.
       batch_is_finite: whether all arrays of the batch are.
       sites: for each site its measurement, float64, loops that are no stacks added up.
+      outputs: for each site of an output what its tap measured.
       gradients, values: for each parameter log10 of the norms, with its stack's axes.
       finite_gradients, finite_values: whether all elements of a parameter are.
     """
@@ -34,6 +38,7 @@ class Reading:
     evaluations: int
     batch_is_finite: bool
     sites: tuple[np.ndarray, ...]
+    outputs: Mapping[int, Statistics]
     gradients: tuple[np.ndarray, ...]
     values: tuple[np.ndarray, ...]
     finite_gradients: tuple[bool, ...]
@@ -59,7 +64,7 @@ class Reading:
 
     def statistics(self, index: int) -> Statistics:
         """What an output's tap measured."""
-        return read(self.sites[index])
+        return self.outputs[index]
 
 
 def reading_of(measured: Measured, facts: Facts) -> Reading:
@@ -69,26 +74,50 @@ def reading_of(measured: Measured, facts: Facts) -> Reading:
     for group, stacked in zip(facts.site_groups, arrays.sites, strict=True):
         for index, value in zip(group, stacked, strict=True):
             sites[index] = _kept(facts, facts.plan.sites[index], np.asarray(value))
-    sums: dict[int, np.ndarray] = {}
+    ordered = tuple(sites[i] for i in range(len(facts.plan.sites)))
+    count = len(facts.parameters)
+    norms, finite = np.empty((2, count), object), np.empty((2, count), bool)
     for group, stacked in zip(facts.parameter_groups, arrays.sums, strict=True):
-        sums.update(zip(group, np.asarray(stacked), strict=True))
-    every = [sums[i] for i in range(len(facts.parameters))]
+        sums = np.asarray(stacked)
+        members = list(group)
+        for kind in range(2):
+            logs = log10_norm(sums[..., kind, :])
+            finite[kind, members] = np.isfinite(sums[..., kind, :]).reshape(len(group), -1).all(-1)
+            for index, one in zip(group, logs, strict=True):
+                norms[kind, index] = np.asarray(one)
     return Reading(
         facts,
         _owned(facts),
         float(arrays.loss),
         int(arrays.evaluations),
         bool(arrays.batch_is_finite),
-        tuple(sites[i] for i in range(len(facts.plan.sites))),
-        tuple(log10_norm(one[..., 0, :]) for one in every),
-        tuple(log10_norm(one[..., 1, :]) for one in every),
-        tuple(bool(np.isfinite(one[..., 0, :]).all()) for one in every),
-        tuple(bool(np.isfinite(one[..., 1, :]).all()) for one in every),
+        ordered,
+        _outputs(facts, ordered),
+        tuple(norms[0]),
+        tuple(norms[1]),
+        tuple(finite[0].tolist()),
+        tuple(finite[1].tolist()),
     )
+
+
+def _outputs(facts: Facts, sites: Sequence[np.ndarray]) -> dict[int, Statistics]:
+    """What the taps of all outputs measured, those of one shape read at once."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for index, site in enumerate(facts.plan.sites):
+        if site.kind == "output":
+            alike.setdefault((sites[index].shape, sites[index].dtype.name), []).append(index)
+    found: dict[int, Statistics] = {}
+    for members in alike.values():
+        together = read(np.stack([sites[i] for i in members]))
+        found.update(zip(members, itertools.starmap(Statistics, zip(*together, strict=True)),
+                         strict=True))  # fmt: skip
+    return found
 
 
 def _kept(facts: Facts, site: Site, value: np.ndarray) -> np.ndarray:
     """A measurement with the loops added up that rows do not tell apart."""
+    if not site.loops:
+        return value
     added = tuple(
         axis
         for axis, key in enumerate(site.loops)
@@ -109,3 +138,8 @@ def state_rates(value: np.ndarray) -> np.ndarray:
     out, into = np.split(value, [ACCUMULATORS], axis=-1)
     with np.errstate(invalid="ignore"):
         return log10_norm(into) - log10_norm(out)
+
+
+def places(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The indices of an array's elements, as `np.ndindex` gives them, and sooner."""
+    return itertools.product(*map(range, shape))

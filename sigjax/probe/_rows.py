@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._plan import Site
-from ._reading import Reading
-from ._tap import read
+from ._reading import Reading, places
+from ._tap import Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +98,9 @@ def _of_site(
 ) -> Iterator[tuple[tuple[int, ...], Row]]:
     layer = reading.facts.plan.graph.nodes[site.node].layer
     values = reading.sites[index]
-    for step in np.ndindex(values.shape[:-1]):
-        found = read(values[step])
+    measured = reading.statistics(index)
+    for step in places(values.shape[:-1]):
+        found = Statistics(*(one[step] for one in measured))
         size = np.log10(found.elements) / 2 if found.elements else 0.0
         place = "".join(f"[{i}]" for i in step)
         yield (
@@ -126,15 +127,17 @@ def _share(part: Any, whole: Any) -> float:
 
 
 def _parameters(reading: Reading, owner: str, step: tuple[int, ...]) -> dict[str, Any]:
-    gradients, values, gain = [], [], math.nan
+    gradients: list[float] = []
+    values: list[float] = []
+    gain = math.nan
     for index, parameter in reading.owned.get(owner, []):
         own = step[: parameter.layers]
-        gradients.append(np.ravel(reading.gradients[index][own]))
-        values.append(np.ravel(reading.values[index][own]))
+        gradients += np.ravel(reading.gradients[index][own]).tolist()
+        sizes = np.ravel(reading.values[index][own]).tolist()
+        values += sizes
         if parameter.use == "kernel" and parameter.fan_in:
-            size = math.prod(parameter.shape)
-            squares = np.mean(10.0 ** (2 * values[-1]))
-            gain = float(squares * parameter.fan_in / size)
+            squares = np.mean(10.0 ** (2 * np.array(sizes)))
+            gain = float(squares * parameter.fan_in / math.prod(parameter.shape))
     if not gradients:
         return {}
     return {
@@ -144,13 +147,14 @@ def _parameters(reading: Reading, owner: str, step: tuple[int, ...]) -> dict[str
     }
 
 
-def _joined(log10_norms: list[np.ndarray]) -> float:
+def _joined(log10_norms: list[float]) -> float:
     """log10 of the norm of everything together."""
-    logs = 2 * np.concatenate(log10_norms)
-    highest = np.max(logs)
-    if not np.isfinite(highest):
-        return float(highest / 2)
-    return float((np.log10(np.sum(10 ** (logs - highest))) + highest) / 2)
+    highest = max(log10_norms)
+    if not all(x < math.inf for x in log10_norms):  # some are infinite or NaN
+        return float(np.max(log10_norms))
+    if highest == -math.inf:
+        return highest
+    return highest + math.log10(sum(10 ** (2 * (x - highest)) for x in log10_norms)) / 2
 
 
 def _activation(

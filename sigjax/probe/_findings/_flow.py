@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._graph import Graph, chains, post_dominators
-from .._reading import Reading
+from .._reading import Reading, places
 from .._rows import Row
 from ._kinds import Finding, power
 
@@ -71,7 +71,7 @@ def _odd_weights(reading: Reading) -> Iterator[tuple[str, float, float]]:
         kind = re.sub(r"\d+", "#", parameter.name)  # the same place in another block
         values = np.asarray(reading.values[index]) - math.log10(math.prod(parameter.shape)) / 2
         owner = parameter.owner or parameter.name
-        for step in np.ndindex(values.shape):
+        for step in places(values.shape):
             if math.isfinite(values[step]):
                 name = owner + "".join(f"[{i}]" for i in step)
                 found.append((name, kind, float(values[step]), parameter.fan_in))
