@@ -107,11 +107,9 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             spread * jax.random.normal(for_lower, (config.hidden, ITEMS)),
             spread * jax.random.normal(for_upper, (config.features, config.hidden)),
         )
-        return {
-            "strength": strengths[indices],
-            "decoupled": descend(decoupled)[:, indices],
-            "random": descend(random)[:, indices],
-        }
+        starts = jax.tree.map(lambda *weights: jnp.stack(weights), decoupled, random)
+        seen = lax.map(descend, starts)[:, :, indices]
+        return {"strength": strengths[indices], **dict(zip(STARTS, seen, strict=True))}
 
     found = spread(run, jax.random.split(key, config.seeds), one_by_one=True)
     # A step is learning_rate of the time in which tau is 1.
