@@ -17,7 +17,8 @@ def unnamed(call: ast.Call) -> bool:
     function = call.func
     if isinstance(function, ast.Attribute):
         name, given = function.attr, call.args
-        if isinstance(function.value, ast.Name) and function.value.id == "os" and name == "open":
+        owner = function.value.id if isinstance(function.value, ast.Name) else ""
+        if (owner, name) in {("os", "open"), ("Image", "open")}:
             return False  # bytes
     elif isinstance(function, ast.Name):
         name, given = function.id, call.args[1:]

@@ -20,6 +20,8 @@ def test_functions_on_a_mesh(kind):
         | {
             "PYTHONPATH": str(program.parents[1]),
             "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+            # Machine code is hardly optimised: partitioning and fusion, which are looked at, are.
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         },
         capture_output=True,
         text=True,

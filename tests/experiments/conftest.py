@@ -147,7 +147,7 @@ def standard_promotion():
 
 
 @pytest.fixture
-def small_run(standard_promotion):
+def small_run(standard_promotion, hardly_optimized):
     """Runs an experiment and draws it; returns its claims by their names."""
 
     def run(experiment, config):

@@ -172,7 +172,7 @@ matplotlib.use("Agg")
 from experiments.harness import storage
 from experiments.harness.command_line import main
 
-package, results = sys.argv[1], Path(sys.argv[2])
+package, results, most = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 
 # What is loaded when it is first used is loaded here.
 squares = importlib.import_module(f"{package}.numbers.squares")
@@ -211,7 +211,7 @@ NEVER = -1
 assert status_of_child(results / "whole", NEVER) == 0
 moments = int((results / "moments").read_text("utf-8"))
 kills = rounds = 0
-while kills < 50:
+while kills < most:
     folder = results / f"round-{rounds}"
     for moment in (*generator.sample(range(moments), 5), NEVER):
         status = status_of_child(folder, moment)
@@ -232,9 +232,11 @@ def environment(tmp_path):
     }
 
 
-def test_sigkill_at_fifty_random_moments(package, tmp_path):
+@pytest.mark.parametrize("most", [10, pytest.param(50, marks=pytest.mark.proof)])
+def test_sigkill_at_random_moments(package, tmp_path, most):
+    killed = str(tmp_path / "killed")
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(KILLER), package, str(tmp_path / "killed")],
+        [sys.executable, "-c", textwrap.dedent(KILLER), package, killed, str(most)],
         env=environment(tmp_path),
         capture_output=True,
         encoding="utf-8",
@@ -242,7 +244,7 @@ def test_sigkill_at_fifty_random_moments(package, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     kills, rounds, moments = map(int, done.stdout.split())
-    assert kills >= 50
+    assert kills >= most
     assert moments > 4 * 4 + 4 * len(RESULTS)  # four points and every file, four calls for each
     expected = (the_run(tmp_path, "killed/whole") / "data.nc").read_bytes()
     for number in range(rounds):

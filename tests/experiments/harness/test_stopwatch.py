@@ -54,13 +54,18 @@ def test_programs_compiled_side_by_side_are_the_programs():
 def test_compiling_anew_leaves_the_cache_alone(tmp_path):
     before = {
         name: getattr(jax.config, name)
-        for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+        for name in (
+            "jax_enable_compilation_cache",
+            "jax_compilation_cache_dir",
+            "jax_persistent_cache_min_compile_time_secs",
+        )
     }
 
     def compile_one(number):
         return jax.jit(lambda x: jnp.sin(x) * number).lower(1.0).compile()
 
     try:
+        jax.config.update("jax_enable_compilation_cache", True)
         jax.config.update("jax_compilation_cache_dir", str(tmp_path))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         with compiling_anew():
