@@ -10,6 +10,8 @@ from flax import linen, nnx
 import sigjax.nn as snn
 from sigjax.probe import diagnose, diagnose_linen
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 
 @pytest.fixture(autouse=True)
 def standard_promotion():

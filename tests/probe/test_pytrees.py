@@ -11,6 +11,8 @@ from flax import linen, nnx
 
 from sigjax.probe import diagnose, value_and_grad
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 WIDTH = 6
 X = jax.random.normal(jax.random.key(3), (8, WIDTH))
 FIRST, SECOND = jax.random.normal(jax.random.key(4), (2, WIDTH, WIDTH)) / 2
