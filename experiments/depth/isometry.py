@@ -175,7 +175,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _spectral_claims(dataset: xr.Dataset) -> list[Claim]:
-    """Tolerances are about three standard errors of 16 draws, as seen over seeds 0 to 3."""
+    """Tolerances are about three standard errors of 16 draws, as seen over seeds 0 to 2."""
     found = []
     for name, (activation, _) in SPECTRA.items():
         for ensemble in ENSEMBLES:
