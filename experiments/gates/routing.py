@@ -105,8 +105,15 @@ def _draw(key: Array, *, config: Config) -> Tokens:
     common = -jnp.log(jnp.arange(1.0, kinds + 1))
     kind = jax.random.categorical(for_kind, common, shape=(count,))
     inputs = centres[kind] + 0.5 * jax.random.normal(for_noise, (count, _FEATURES))
-    every = jnp.einsum("tf,kfg->tkg", inputs, maps)
-    return Tokens(inputs, jnp.take_along_axis(every, kind[:, None, None], axis=1)[:, 0])
+
+    def mapped(batch: tuple[Array, Array]) -> Array:
+        tokens, kind = batch
+        every = jnp.einsum("tf,kfg->tkg", tokens, maps)
+        return jnp.take_along_axis(every, kind[:, None, None], axis=1)[:, 0]
+
+    # A batch at a time: every kind's answer to every token of the paper's size would be 44 GB.
+    batches = inputs.reshape(-1, config.tokens, _FEATURES), kind.reshape(-1, config.tokens)
+    return Tokens(inputs, jax.lax.map(mapped, batches).reshape(inputs.shape))
 
 
 def _train(
