@@ -22,7 +22,7 @@ from jax import Array
 
 import sigjax
 from experiments.datasets.images import CLASSES, PIXELS, gaussian
-from experiments.harness import spread
+from experiments.harness import over_devices
 from sigjax.probe import Scaled
 
 from ._initializers import weight_initializer
@@ -65,7 +65,7 @@ def measure(size: Size, rounds: int) -> dict[str, float]:
         memory: Any = program.memory_analysis()
         scratch = float(memory.temp_size_in_bytes)
     else:  # each device needs what one does
-        program, scratch = functools.partial(spread, one, one_by_one=True), math.nan
+        program, scratch = functools.partial(over_devices, one, one_by_one=True), math.nan
     seconds = []
     for _ in range(rounds + 1):  # the first of several devices compiles
         begun = time.perf_counter()

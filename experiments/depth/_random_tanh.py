@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from experiments.harness import spread
+from experiments.harness import over_devices
 
 _INPUTS = 16  # of correlation 1/2 with each other
 _NEAR = 4  # more, at 1 - c = 0.001 from the first of them: small, so that the map is straight
@@ -43,7 +43,7 @@ def draw_networks(
     """Draws networks with Gaussian weights and biases, and follows some inputs through each."""
     keys = jax.random.split(key, draws)
     stds = jnp.tile(jnp.array([weight_std, bias_std], jnp.float32), (draws, 1))
-    found = spread(_follower(width, depth), keys, stds, one_by_one=True)
+    found = over_devices(_follower(width, depth), keys, stds, one_by_one=True)
     return Drawn(*(np.asarray(part, np.float64) for part in found))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jax import Array, lax
 
-from experiments.harness import spread
+from experiments.harness import over_devices
 
 WEIGHTS = ("standard", "normalized")
 DEPTH = 5  # hidden layers of the paper's networks
@@ -42,7 +42,7 @@ def signals_at_start(weights: str, width: int, draws: int, key: Array) -> xr.Dat
         _, (gradients, of_kernels) = lax.scan(down, delta, (kernels, inputs, outputs), reverse=True)
         return jnp.std(outputs, (1, 2)), gradients, of_kernels
 
-    drawn = spread(one, jax.random.split(key, draws), one_by_one=True)
+    drawn = over_devices(one, jax.random.split(key, draws), one_by_one=True)
     up, down, kernels = (np.asarray(part).mean(axis=0, dtype=np.float64) for part in drawn)
     return xr.Dataset(
         {

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from experiments.harness import spread
+from experiments.harness import over_devices
 from sigjax.theory import critical_line, jacobian_density, jacobian_moments
 
 from ._orthogonal import orthogonal
@@ -56,7 +56,7 @@ def draw_spectra(
     numbers = jnp.array([activation, ENSEMBLES.index(ensemble), depth], jnp.int32)
     floats = jnp.array([q**0.5, *scales(activation, q)], jnp.float32)
     arguments = keys, jnp.tile(numbers, (draws, 1)), jnp.tile(floats, (draws, 1))
-    found = spread(_drawing(width), *arguments, one_by_one=True)
+    found = over_devices(_drawing(width), *arguments, one_by_one=True)
     return Spectra(*(np.asarray(part, np.float64) for part in found))
 
 

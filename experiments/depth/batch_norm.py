@@ -46,13 +46,13 @@ class Config(Settings):
     data: Literal["digits", "mnist"] = "digits"
     """What is learned; mnist needs a network connection."""
     steps: Annotated[int, Within(2)] = 6000
-    """Of stochastic gradient descent."""
+    """Steps of stochastic gradient descent."""
     batch: Annotated[int, Within(2)] = 60
-    """Images in a step, as in the paper."""
+    """Images in a step; the paper's 60."""
     learning_rate: Annotated[float, Within(0, above=True)] = 0.1
-    """Not given in the paper."""
+    """Learning rate; not given in the paper."""
     weight_std: float = 0.1
-    """Of the Gaussian weights; not given in the paper."""
+    """Standard deviation of the Gaussian weights at the start; not given in the paper."""
 
     @classmethod
     def quick(cls) -> "Config":

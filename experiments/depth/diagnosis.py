@@ -64,7 +64,7 @@ class Config(Settings):
     batch: Annotated[int, Within(1, 1797 - _TEST)] = 128
     """Digits in a step."""
     learning_rate: float = 1e-3
-    """Of Adam; ten times that for the gates, which have far to go."""
+    """Adam's learning rate; the gates, which have far to go, get ten times as much."""
     patients: tuple[str, ...] = _FEW
     """Architectures that are diagnosed healthy and with faults."""
     subjects: tuple[str, ...] = ("24 layers of 64, batch 64",)

@@ -26,7 +26,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.datasets.images import Batch
-from experiments.harness import Claim, Settings, Within, reported, spread, sweep
+from experiments.harness import Claim, Settings, Within, over_devices, reported, sweep
 from sigjax.theory import mean_field
 
 from . import _panels as panels
@@ -191,7 +191,9 @@ def measure_network(point: Point, *, supply: Supply) -> xr.Dataset:
         width=point["width"],
     )
     architecture = Architecture.of(point["activation"], point["norm"], point["residual"], depth)
-    norms = spread(norms_of_layers, weights, batch, architecture, in_axes=(SEED_AXES, None, None))
+    norms = over_devices(
+        norms_of_layers, weights, batch, architecture, in_axes=(SEED_AXES, None, None)
+    )
     spectral = np.log10(spectral_norms[:, : depth - 1])
     values = {
         "log10_weight_gradient": log10_magnitude(norms.weight)[:, :depth],

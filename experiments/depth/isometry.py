@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from experiments.harness import Claim, Settings, Within, gather, reported, spread, sweep
+from experiments.harness import Claim, Settings, Within, gather, over_devices, reported, sweep
 from sigjax.theory import critical_line, jacobian_moments
 
 from ._isometry_panels import best_curves
@@ -51,23 +51,23 @@ class Config(Settings):
     """Sizes of drawn and trained networks."""
 
     width: int = 200
-    """Of the drawn networks."""
+    """Units per layer of the networks that are drawn and not trained."""
     depth: int = 50
-    """Of the drawn tanh networks; those of ReLU have 10 layers."""
+    """Layers of the tanh networks that are drawn and not trained; those of ReLU have 10."""
     draws: Annotated[int, Within(2)] = 16
     """Networks of each kind."""
     trained_width: int = 100
-    """Of the trained networks."""
+    """Units per layer of the trained networks."""
     trained_depth: Annotated[int, Within(2)] = 50
-    """Of the trained networks."""
+    """Layers of the trained networks."""
     q_star: Annotated[float, Within(0, 4, above=True)] = 0.025
     """Variance of the pre-activations of the trained tanh networks."""
     steps: int = 150
-    """Of training."""
+    """Steps of training."""
     batch: Annotated[int, Within(1, TRAINED)] = 32
     """Digits in a step."""
     learning_rates: tuple[float, ...] = (1e-3, 3e-3)
-    """Of gradient descent with momentum 0.9; every network is shown at its best."""
+    """Learning rates of gradient descent with momentum 0.9; every network is shown at its best."""
 
     @classmethod
     def quick(cls) -> "Config":
@@ -115,7 +115,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             activation=activation,
             kernel=ENSEMBLES.index(ensemble),
         )
-        losses, accuracy = spread(run, alike, one_by_one=True)
+        losses, accuracy = over_devices(run, alike, one_by_one=True)
         return xr.Dataset(
             {
                 "loss": (("rate", "step"), np.asarray(losses, np.float64)),

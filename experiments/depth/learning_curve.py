@@ -22,7 +22,7 @@ import xarray as xr
 from jax import Array, lax
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, Settings, Within, reported, spread
+from experiments.harness import Claim, Settings, Within, over_devices, reported
 from sigjax.theory import saxe_curve, saxe_half_time
 
 LEVELS = 5
@@ -111,7 +111,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         seen = lax.map(descend, starts)[:, :, indices]
         return {"strength": strengths[indices], **dict(zip(STARTS, seen, strict=True))}
 
-    found = spread(run, jax.random.split(key, config.seeds), one_by_one=True)
+    found = over_devices(run, jax.random.split(key, config.seeds), one_by_one=True)
     # A step is learning_rate of the time in which tau is 1.
     time = np.arange(config.steps // every) * every * config.learning_rate
     strength = np.asarray(found["strength"], np.float64)

@@ -24,7 +24,7 @@ import xarray as xr
 from jax import Array
 
 import sigjax
-from experiments.harness import Claim, Settings, Within, gather, spread, sweep
+from experiments.harness import Claim, Settings, Within, gather, over_devices, sweep
 from sigjax.theory import critical_weight_std, mean_field
 
 from ._phase_panels import plot as plot
@@ -60,23 +60,23 @@ class Config(Settings):
     grid: Annotated[int, Within(2)] = 40
     """Points along each side of the phase diagram."""
     width: int = 300
-    """Of the drawn networks."""
+    """Units per layer of the networks that are drawn and not trained."""
     depth: Annotated[int, Within(EDGE + 3)] = 40
-    """Of the drawn networks."""
+    """Layers of the networks that are drawn and not trained."""
     draws: Annotated[int, Within(2)] = 12
     """Networks drawn for each weight variance."""
     trained_width: int = 100
-    """Of the trained networks."""
+    """Units per layer of the trained networks."""
     depths: Annotated[tuple[int, ...], Within(2)] = (10, 25, 50)
-    """Of the trained networks."""
+    """Numbers of layers of the trained networks."""
     weight_variances: tuple[float, ...] = (1.0, 1.3, 1.76, 2.5, 4.0)
-    """Of the trained networks."""
+    """Weight variances of the trained networks."""
     steps: int = 150
-    """Of gradient descent."""
+    """Steps of gradient descent."""
     batch: Annotated[int, Within(1, TRAINED)] = 32
     """Digits in a step."""
     learning_rate: float = 1e-3
-    """Of gradient descent with momentum 0.9."""
+    """Learning rate of gradient descent with momentum 0.9."""
 
     @classmethod
     def quick(cls) -> "Config":
@@ -121,7 +121,9 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         """Networks of one depth, one for each weight variance."""
         stds = [variance**0.5 for variance in config.weight_variances]
         rates = [config.learning_rate] * len(stds)
-        _, accuracy = spread(run, networks(point["depth"], stds, BIAS_STD, rates), one_by_one=True)
+        _, accuracy = over_devices(
+            run, networks(point["depth"], stds, BIAS_STD, rates), one_by_one=True
+        )
         return xr.Dataset(
             {"accuracy": ("trained_weight_variance", np.asarray(accuracy, np.float64))},
             coords={"trained_weight_variance": list(config.weight_variances)},
@@ -211,7 +213,7 @@ def _exact_claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _drawn_claims(dataset: xr.Dataset) -> list[Claim]:
-    """Drawn networks beside the theory; tolerances are twice the scatter over seeds 0 to 3."""
+    """Drawn networks beside the theory; tolerances are about twice what seeds 0 to 2 showed."""
     found = []
     for index, (weight_std, bias_std) in enumerate(DRAWN):
         values = {str(name): float(dataset[name].sel(drawn=index)) for name in _OF_DRAWN}

@@ -47,11 +47,11 @@ class Config(Settings):
     """Training of the networks, and their size at initialisation."""
 
     data: Literal["shapes", "digits"] = "shapes"
-    """shapes are drawn for every example."""
+    """What is learned: shapes, drawn anew for every example, or digits."""
     width: int = 200
     """Units of a hidden layer in training."""
     steps: int = 6_000
-    """Of stochastic gradient descent."""
+    """Steps of stochastic gradient descent."""
     batch: int = 10
     """Examples in a step, as in the paper."""
     sigmoid_rate: float = 0.3
@@ -59,9 +59,9 @@ class Config(Settings):
     tanh_rate: float = 0.03
     """Learning rate of tanh and softsign networks."""
     initial_width: int = 1000
-    """Width of the networks that are looked at before training, the paper's."""
+    """Units per layer of the networks that are looked at before training; the paper's 1,000."""
     draws: int = 3
-    """Of those networks."""
+    """How many networks are looked at before training."""
 
     @classmethod
     def quick(cls) -> "Config":

@@ -57,7 +57,7 @@ class Config(Settings):
     rounds: int = 3
     """Timed runs of each contestant."""
     compile_depths: Annotated[tuple[int, ...], Within(2)] = (10, 100, 1000)
-    """Depths at which the compilation is timed."""
+    """Numbers of layers for which the compilation is timed."""
 
     @classmethod
     def quick(cls) -> "Config":

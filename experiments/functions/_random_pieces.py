@@ -14,7 +14,7 @@ import xarray as xr
 from jax import Array
 
 import sigjax
-from experiments.harness import spread
+from experiments.harness import over_devices
 
 PIECES = (4, 16, 64, 256, 1024)
 GAIN = 20.0
@@ -63,7 +63,7 @@ def random_pieces(repeats: int, key: Array) -> xr.Dataset:
         for pieces in PIECES:
             keys = jax.random.split(jax.random.fold_in(key, pieces), repeats)
             one = functools.partial(draw, pieces=pieces)
-            rows.append(spread(one, keys, one_by_one=True))
+            rows.append(over_devices(one, keys, one_by_one=True))
         errors.append(rows)
     return xr.Dataset(
         {

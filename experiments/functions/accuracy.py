@@ -49,7 +49,7 @@ class Config(Settings):
     """How much is tried."""
 
     functions: tuple[str, ...] = tuple(TRUTHS)
-    """Which functions."""
+    """Functions of one argument whose errors are measured."""
     float32_stride: int = 16_411
     """Distance between the float32 numbers tried, counted in representable numbers."""
     float64_tries: int = 150
@@ -57,11 +57,11 @@ class Config(Settings):
     float64_rounds: Annotated[int, Within(0)] = 2
     """Rounds that follow the first, near the worst inputs found."""
     joints: tuple[str, ...] = tuple(joint_accuracy.EVERY)
-    """Which functions of several arguments and losses."""
+    """Functions of several arguments, and losses, whose errors are measured."""
     joint_dtypes: tuple[str, ...] = ("float32",)
-    """In which dtypes they are tried."""
+    """Dtypes in which the functions of several arguments are tried."""
     joint_order: Annotated[int, Within(0, 2)] = 1
-    """Up to which order of their partial derivatives."""
+    """Highest order of their partial derivatives that is tried, 0 to 2."""
     joint_tries: int = 96
     """Points of several arguments in each round of the search against mpmath."""
     joint_rounds: Annotated[int, Within(0)] = 1

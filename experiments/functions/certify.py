@@ -42,13 +42,13 @@ class Config(Settings):
     """What is certified."""
 
     functions: tuple[str, ...] = FUNCTIONS
-    """Which functions."""
+    """Functions whose float32 numbers are all tried."""
     orders: tuple[str, ...] = ORDERS
-    """What of them: value, "first derivative", "second derivative"."""
+    """What of a function is held to the truth: value, "first derivative", "second derivative"."""
     stride: Annotated[int, Within(1, _NUMBERS_AN_EXPONENT)] = 8191
     """Distance between the float32 numbers tried, counted in representable numbers."""
     library: str = "sigjax"
-    """Whose functions: sigjax, "sigjax faithful", or jax for comparison."""
+    """Whose functions are held to it: sigjax, "sigjax faithful", or jax for comparison."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

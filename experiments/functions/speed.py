@@ -60,9 +60,9 @@ class Config(Settings):
     """Sizes, and how often each contestant runs."""
 
     functions: tuple[str, ...] = FUNCTIONS
-    """Which functions."""
+    """Functions that are timed."""
     sizes: tuple[int, ...] = (2**10, 2**14, 2**18, 2**23)
-    """Elements: in the nearest caches and in memory."""
+    """Numbers of elements of the timed arrays: in the nearest caches and in memory."""
     rounds: int = 12
     """Timed rounds of arrays that stay in the cache."""
     rounds_in_memory: int = 3

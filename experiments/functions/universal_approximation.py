@@ -28,7 +28,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim, Settings, gather, spread, sweep
+from experiments.harness import Claim, Settings, gather, over_devices, sweep
 from experiments.harness.settings import wrong_value
 from experiments.harness.style import COLOURS
 
@@ -88,7 +88,7 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
     inputs = in_ball(for_points, config.points, target)
     tests = in_ball(for_tests, 4 * config.points, target)
     values = target.function(tests)
-    errors, weights = spread(
+    errors, weights = over_devices(
         trainer(point["units"], config.steps, config.learning_rate),
         jax.random.split(for_starts, config.seeds),
         *(jnp.float32(target.radius), inputs, target.function(inputs), tests, values),

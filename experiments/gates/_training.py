@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from experiments.harness import spread
+from experiments.harness import over_devices
 
 from ._tasks import Task
 
@@ -114,7 +114,7 @@ def train(
         states, found = jax.lax.scan(advance, states, (keys, learns.astype(jnp.float32)))
         return [parameters for parameters, _ in states], found
 
-    after, found = spread(run, start, jax.random.split(draws, seeds))
+    after, found = over_devices(run, start, jax.random.split(draws, seeds))
     trained: dict[int, Trained] = {}
     for family, begun, ended, curves in zip(families.values(), start, after, found, strict=True):
         for place, model in enumerate(family):

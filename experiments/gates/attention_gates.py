@@ -29,7 +29,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax.nn as snn
-from experiments.harness import Claim, Settings, Within, gather, reported, spread, sweep
+from experiments.harness import Claim, Settings, Within, gather, over_devices, reported, sweep
 from experiments.harness.bands import mean_and_range
 from experiments.harness.stopwatch import compiled, median_seconds
 
@@ -47,7 +47,7 @@ class Config(Settings):
     lengths: Annotated[tuple[int, ...], Within(16)] = (64, 256, 1024)
     """Keys and queries of the outputs whose size, memory and time are measured."""
     rounds: int = 1
-    """Timed rounds."""
+    """Timed rounds of each attention."""
     length: Annotated[int, Within(4)] = 32
     """Tokens of the sequences that models are trained on; the second half repeats the first."""
     steps: Annotated[int, Within(10)] = 110
@@ -55,7 +55,7 @@ class Config(Settings):
     batch: int = 32
     """Sequences a step."""
     learning_rate: Annotated[float, Within(0, above=True)] = 3e-3
-    """Of Adam."""
+    """Adam's learning rate."""
     seeds: Annotated[int, Within(1)] = 5
     """Independent models."""
 
@@ -231,7 +231,7 @@ def _trained(config: Config, key: Array) -> xr.Dataset:
         has_gate = jnp.array([name != "no gate" for name in BEHIND])
         return jax.vmap(functools.partial(_train, config=config), in_axes=(None, 0))(key, has_gate)
 
-    losses, share, gate = spread(train, jax.random.split(key, config.seeds))
+    losses, share, gate = over_devices(train, jax.random.split(key, config.seeds))
     return xr.Dataset(
         {
             "loss": (("seed", "behind", "step"), losses),

@@ -63,7 +63,7 @@ class Config(Settings):
     batch: int = 32
     """Sequences a step."""
     learning_rate: float = 1e-2
-    """Of Adam."""
+    """Adam's learning rate."""
     seeds: int = 2
     """Independent trainings."""
 

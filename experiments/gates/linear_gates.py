@@ -51,15 +51,15 @@ class Config(Settings):
     features: Annotated[int, Within(8)] = 64
     """Units whose errors are measured, in blocks of 8."""
     steps: Annotated[int, Within(2)] = 256
-    """Length of the sequences on which they are."""
+    """Length of the sequences on which errors are measured."""
     length: Annotated[int, Within(4)] = 100
-    """Length of the adding problem."""
+    """Length of the sequences of the adding problem."""
     training_steps: Annotated[int, Within(10)] = 200
     """Steps of Adam."""
     batch: int = 64
     """Sequences a step."""
     learning_rate: Annotated[float, Within(0, above=True)] = 0.01
-    """Of Adam."""
+    """Adam's learning rate."""
     seeds: Annotated[int, Within(1)] = 2
     """Independent models."""
 

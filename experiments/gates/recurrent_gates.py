@@ -75,7 +75,7 @@ class Config(Settings):
     batch: int = 32
     """Sequences a step."""
     learning_rate: float = 3e-3
-    """Of Adam."""
+    """Adam's learning rate."""
     seeds: int = 3
     """Independent trainings."""
 

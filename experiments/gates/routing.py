@@ -28,7 +28,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax.nn as snn
-from experiments.harness import Claim, Settings, Within, reported, spread, sweep
+from experiments.harness import Claim, Settings, Within, over_devices, reported, sweep
 from experiments.harness.bands import mean_and_range
 
 ROUTERS = ("no balance", "bias", "auxiliary loss", "softmax, auxiliary loss")
@@ -50,7 +50,7 @@ class Config(Settings):
     steps: Annotated[int, Within(100)] = 1000
     """Steps of Adam."""
     learning_rate: Annotated[float, Within(0, above=True)] = 0.001
-    """Of router and experts."""
+    """Learning rate of the router and the experts."""
     bias_rate: Annotated[float, Within(0, above=True)] = 0.001
     """What the balance bias moves by a step; the papers' is 0.001."""
     seeds: Annotated[int, Within(1)] = 3
@@ -182,7 +182,7 @@ def _all_routers(config: Config, key: Array) -> xr.Dataset:
         return jax.vmap(function, in_axes=(None, None, 0))(key, drawn, routers)
 
     keys = (jax.random.split(each, config.seeds) for each in (for_model, for_tokens))
-    counts, task = (np.asarray(part, np.float64) for part in spread(train, *keys))
+    counts, task = (np.asarray(part, np.float64) for part in over_devices(train, *keys))
     window = config.steps // 10
     windows = (config.seeds, len(ROUTERS), 10, window)
     # Of one step the fullest expert is above the mean by chance alone.

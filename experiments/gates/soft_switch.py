@@ -24,7 +24,7 @@ from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, Settings, Within, reported, spread
+from experiments.harness import Claim, Settings, Within, over_devices, reported
 from sigjax.nn import SoftSwitch
 
 # Slope and intercept below and above the switching point.
@@ -40,13 +40,13 @@ class Config(Settings):
     """Training of one layer."""
 
     examples: Annotated[int, Within(2)] = 256
-    """Noisy examples."""
+    """Noisy examples that the switch is fitted to."""
     steps: int = 3000
-    """Steps over all of them."""
+    """Steps of Adam, each over all examples."""
     learning_rate: float = 0.1
-    """Of Adam."""
+    """Adam's learning rate."""
     seeds: int = 8
-    """Independent data and weights."""
+    """Independent data and first weights."""
 
     @classmethod
     def quick(cls) -> "Config":
@@ -105,7 +105,9 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         line: Any = jnp.polyfit(x, y, 1)
         return losses, right, blend, gate, jnp.polyval(line, grid)
 
-    losses, right, blend, gate, line = spread(run, parameters, jax.random.split(key, config.seeds))
+    losses, right, blend, gate, line = over_devices(
+        run, parameters, jax.random.split(key, config.seeds)
+    )
     dataset = xr.Dataset(
         {
             "loss": (("seed", "step"), np.asarray(losses, np.float64)),

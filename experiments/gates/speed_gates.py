@@ -67,17 +67,17 @@ class Config(Settings):
     """Sizes of the sequences, and how often each contestant runs."""
 
     length: int = 100
-    """Steps of a sequence."""
+    """Steps of a timed sequence."""
     batch: int = 32
-    """Sequences."""
+    """Sequences that are run side by side."""
     inputs: int = 128
     """Features of the inputs."""
     hidden: int = 128
     """Units of the cell."""
     rounds: int = 7
-    """Timed rounds."""
+    """Timed rounds of each cell."""
     rounds_of_preparation: int = 1
-    """How often each is traced and compiled."""
+    """How often each cell is traced and compiled."""
 
     @classmethod
     def quick(cls) -> "Config":

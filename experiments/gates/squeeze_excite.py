@@ -45,13 +45,13 @@ class Config(Settings):
     reductions: tuple[int, ...] = (4, 16)
     """Reductions r to compare; a network without gates is added."""
     drawn_reduction: int = 4
-    """The one whose gates are drawn."""
+    """The reduction whose gates are drawn in the figure."""
     steps: int = 70
     """Steps of training."""
     batch: Annotated[int, Within(1, _IMAGES - _TEST)] = 64
     """Images a step."""
     learning_rate: float = 3e-3
-    """Of Adam."""
+    """Adam's learning rate."""
     seeds: int = 1
     """Independent trainings."""
 

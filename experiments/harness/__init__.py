@@ -3,7 +3,7 @@
 from .claims import Claim as Claim
 from .claims import reported as reported
 from .gather import gather as gather
+from .over_devices import over_devices as over_devices
 from .settings import Settings as Settings
 from .settings import Within as Within
-from .spread import spread as spread
 from .sweep import sweep as sweep

@@ -40,9 +40,9 @@ class Config(Settings):
     """Gradient descent on the logit itself."""
 
     learning_rate: Annotated[float, Within(0, 1, above=True)] = 0.1
-    """Small, so that the steps follow the gradient flow."""
+    """Learning rate; small, so that the steps follow the gradient flow."""
     most_steps: int = 200_000
-    """Where a recovery is given up."""
+    """Steps after which a recovery is given up."""
 
     @classmethod
     def quick(cls) -> "Config":

@@ -29,7 +29,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.harness import Claim, Settings, reported, spread
+from experiments.harness import Claim, Settings, over_devices, reported
 from experiments.harness.style import COLOURS
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MLP
@@ -58,13 +58,14 @@ class Config(Settings):
     steps: int = 3000
     """Gradient steps of each neuron."""
     learning_rate: float = 4.0
-    """Of gradient descent; 2 over the largest curvature of the mean cross-entropy is 5.02."""
+    """Learning rate of gradient descent; 2 over the largest curvature of the mean cross-entropy
+    is 5.02."""
     hidden: int = 2
     """Hidden units of the network for XOR; two are the fewest."""
     starts: int = 16
-    """Random starts of that network."""
+    """Random starts of the network for XOR."""
     network_steps: int = 4000
-    """Of Adam with rate 0.03, for the network."""
+    """Steps of Adam, with rate 0.03, of the network for XOR."""
 
     @classmethod
     def quick(cls) -> "Config":
@@ -104,7 +105,7 @@ def _train_neurons(config: Config, key: Array) -> xr.Dataset:
 
         return jax.lax.scan(step, weights, None, length=config.steps)
 
-    weights, losses = spread(train, jax.random.normal(key, (16, 3)), targets)
+    weights, losses = over_devices(train, jax.random.normal(key, (16, 3)), targets)
     logits = jnp.einsum("ci,fi->fc", corners, weights[:, :2]) + weights[:, 2:]
     # Both ends of training are kept, and a few hundred steps between, evenly on a log axis.
     shown = np.unique(np.geomspace(1, config.steps, 300).astype(int)) - 1
@@ -154,7 +155,7 @@ def _train_network(config: Config, key: Array) -> xr.Dataset:
         (parameters, _), losses = jax.lax.scan(step, state, None, length=config.network_steps)
         return losses, logits(parameters, _plane())
 
-    losses, surface = spread(train, jax.random.split(key, config.starts))
+    losses, surface = over_devices(train, jax.random.split(key, config.starts))
     axis = np.linspace(-0.5, 1.5, _GRID)
     shown = np.unique(np.geomspace(1, config.network_steps, 300).astype(int)) - 1
     return xr.Dataset(

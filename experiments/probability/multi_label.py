@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 import sigjax
 from experiments.datasets.tables import several_labels
-from experiments.harness import Claim, Settings, Within, reported, spread
+from experiments.harness import Claim, Settings, Within, over_devices, reported
 from experiments.harness.settings import wrong_value
 from experiments.harness.style import COLOURS
 from sigjax.losses import sigmoid_binary_cross_entropy
@@ -46,7 +46,7 @@ class Config(Settings):
     """Training of a network with one hidden layer and either head."""
 
     data: str = "digits"
-    """digits (offline) or yeast (fetched from OpenML)."""
+    """What is learned: digits (offline) or yeast (fetched from OpenML)."""
     hidden: int = 64
     """Units of the hidden layer."""
     steps: int = 1500
@@ -56,7 +56,7 @@ class Config(Settings):
     learning_rate: float = 3e-3
     """Adam's first rate."""
     decay: float = 1e-3
-    """Of the weights."""
+    """Weight decay of AdamW."""
     tested: Annotated[float, Within(0.1, 0.8)] = 0.4
     """Share of the examples kept for the test."""
     seeds: int = 5
@@ -135,7 +135,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         return _probabilities(head, nnx.merge(graph, weights)(examples))
 
     keys = jax.random.split(for_training, config.seeds)
-    found = [spread(functools.partial(train, head), keys) for head in HEADS]
+    found = [over_devices(functools.partial(train, head), keys) for head in HEADS]
     return xr.Dataset(
         {
             "probability": (

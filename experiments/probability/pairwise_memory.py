@@ -44,7 +44,7 @@ class Config(Settings):
     largest_run: int = 4096
     """The largest batch that is also run and timed."""
     chunks: tuple[int, ...] = (256, 1024)
-    """Texts per chunk."""
+    """Texts in a chunk of the pairwise loss."""
     features: int = 256
     """Length of an embedding."""
     rounds: int = 3

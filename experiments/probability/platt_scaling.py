@@ -31,7 +31,7 @@ from sklearn.svm import SVC
 
 import sigjax
 from experiments.datasets.tables import Split, breast_cancer, digit_pair
-from experiments.harness import Claim, Settings, Within, spread
+from experiments.harness import Claim, Settings, Within, over_devices
 from experiments.harness.settings import wrong_value
 from experiments.harness.style import COLOURS
 from sigjax.calibration import (
@@ -61,11 +61,11 @@ class Config(Settings):
     splits: int = 10
     """Ways to split breast cancer into halves."""
     kernel: str = "linear"
-    """Of the support vector machine: linear, rbf or poly."""
+    """Kernel of the support vector machine: linear, rbf or poly."""
     repeats: int = 40
-    """Calibration sets of each size."""
+    """Calibration sets drawn of each size."""
     logits: int = 10_000
-    """Examples for a temperature."""
+    """Examples on which a temperature is fitted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,7 +149,7 @@ def _comparison(config: Config, key: Array) -> xr.Dataset:
     for distortion, size in itertools.product(DISTORTIONS, SIZES):
         truth = np.asarray(DISTORTIONS[distortion](tests), np.float64)
         keys = jax.random.split(jax.random.fold_in(key, size), config.repeats)
-        drawn = spread(draws[distortion], keys, jnp.int32(size), in_axes=(0, None))
+        drawn = over_devices(draws[distortion], keys, jnp.int32(size), in_axes=(0, None))
         scores, labels, platt = (np.asarray(each, np.float64) for each in drawn)
         isotonic = [
             IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(s, y).predict(tests)

@@ -41,7 +41,7 @@ class Config(Settings):
     """Problems, and how often they are solved."""
 
     fits: tuple[int, ...] = (1, 30, 1000)
-    """Numbers of problems."""
+    """Numbers of problems that are fitted side by side."""
     points: int = 1000
     """Scores of a problem."""
     rounds: int = 3

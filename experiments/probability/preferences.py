@@ -26,7 +26,7 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.harness import Claim, Settings, Within, reported, spread
+from experiments.harness import Claim, Settings, Within, over_devices, reported
 from experiments.oracle.ulps import every_16_bit_number, ulp_errors
 from sigjax.losses import odds_ratio_preference_loss, preference_loss
 
@@ -139,7 +139,7 @@ def _train(key: Array, *, config: Config) -> tuple[Array, Array, Array]:
 
 def measure(config: Config, key: Array) -> xr.Dataset:
     """Gradients of the losses, and policies trained by DPO."""
-    rewards, implied, right = spread(
+    rewards, implied, right = over_devices(
         functools.partial(_train, config=config), jax.random.split(key, config.seeds)
     )
     difference = rewards[:, :, None] - rewards[:, None, :]

@@ -27,7 +27,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.datasets.images import CLASSES, PIXELS, digits
-from experiments.harness import Claim, Settings, Within, gather, spread, sweep
+from experiments.harness import Claim, Settings, Within, gather, over_devices, sweep
 from sigjax.initializers import prior_bias
 from sigjax.losses import sigmoid_binary_cross_entropy
 from sigjax.nn import MultiLabelHead
@@ -48,7 +48,7 @@ class Config(Settings):
     batch: Annotated[int, Within(1, _IMAGES)] = 256
     """Images a step."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Adam's learning rate."""
     seeds: int = 3
     """Independent trainings."""
 
@@ -128,7 +128,7 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
         keys = jax.random.split(key, config.steps)
         return jax.lax.scan(advance, (parameters, optimizer.init(parameters)), keys)[1]
 
-    losses = spread(run, parameters, jax.random.split(for_batches, config.seeds))
+    losses = over_devices(run, parameters, jax.random.split(for_batches, config.seeds))
     entropy = -np.mean(frequency * np.log(frequency) + (1 - frequency) * np.log1p(-frequency))
     return xr.Dataset(
         {

@@ -42,7 +42,7 @@ class Config(Settings):
     duration: Annotated[float, Within(0, 1e4, above=True)] = 16.0
     """Seconds of each damped swing."""
     samples: Annotated[int, Within(2)] = 1601
-    """Instants kept of it."""
+    """Instants at which a swing is kept."""
     amplitudes: int = 25
     """Undamped swings, from 0.05 to 50 rad, whose period is timed."""
 

@@ -47,9 +47,9 @@ class Config(Settings):
     """How long the model runs before the week, and how finely the week is seen."""
 
     settling: Annotated[int, Within(1, 3650)] = 20
-    """Days before the week, in which the start is forgotten."""
+    """Days that are simulated before the week that is shown, so that the start is forgotten."""
     minutes: Annotated[float, Within(0.01, 60)] = 1.0
-    """Between samples."""
+    """Minutes between two samples."""
 
     @classmethod
     def quick(cls) -> "Config":

@@ -89,10 +89,12 @@ def table(dataset):
 def one_device():
     """Experiments as most people run them: the suite's four devices compile everything for four.
 
-    What several devices give is held to what one gives by test_spread.py and test_processes.py.
+    test_over_devices.py and test_processes.py hold what several devices give to what one gives.
     """
     patch = pytest.MonkeyPatch()
-    patch.setattr(importlib.import_module("experiments.harness.spread"), "_devices", lambda: 1)
+    patch.setattr(
+        importlib.import_module("experiments.harness.over_devices"), "_devices", lambda: 1
+    )
     yield
     patch.undo()
 

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import xarray as xr
 
-from experiments.harness import gather, reported, spread, sweep
+from experiments.harness import gather, reported, over_devices, sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,8 @@ def measure(config, key):
         while Path(f"hold-{point['number']}").exists():
             time.sleep(0.01)
         keys = jax.random.split(jax.random.fold_in(key, point["number"]), 3)
-        one_by_one = spread(learn, keys, jnp.full(3, 0.5), one_by_one=True)
-        side_by_side = spread(learn, keys, jnp.float32(0.5), in_axes=(0, None))
+        one_by_one = over_devices(learn, keys, jnp.full(3, 0.5), one_by_one=True)
+        side_by_side = over_devices(learn, keys, jnp.float32(0.5), in_axes=(0, None))
         dims = ("seed", "step")
         return xr.Dataset({"loss": (dims, one_by_one), "side_by_side": (dims, side_by_side)})
 

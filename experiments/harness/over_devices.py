@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 _AXIS = "seed"
 
 
-def spread(
+def over_devices(
     function: Callable[..., Any], *arguments: Any, in_axes: Any = 0, one_by_one: bool = False
 ) -> Any:
     """`function` on every slice of its arguments, each device working on slices of its own.
