@@ -54,9 +54,9 @@ class Config(Settings):
     """Steps to be remembered: the chrono initialiser's, and the sequences' length."""
     hidden: int = 64
     """Units of the cells whose errors are measured."""
-    lengths: Annotated[tuple[int, int], Within(3)] = (100, 50)
+    lengths: Annotated[tuple[int, int], Within(3)] = (60, 40)
     """Length of the sequences of the delayed signal and of the adding problem."""
-    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (100, 400)
+    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (100, 350)
     """Steps of training on either."""
     trained_hidden: int = 16
     """Units of the cells that are trained."""

@@ -271,5 +271,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         axis.set_xlabel("step of training")
         axis.set_ylabel("share of right answers (1)")
         axis.set_title(f"delayed signal: seeds that {what} it")
-        axis.legend(title="mean and range", loc="center right")
+        axis.legend(
+            title="mean and range", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2
+        )
     return figure

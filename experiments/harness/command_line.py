@@ -19,7 +19,7 @@ from .compare import compare, lines, write_comparison
 from .figures import default_jobs, outcomes
 from .flags import parsed
 from .processes import Processes
-from .program import carried_out
+from .program import carried_out, collect_seldom
 from .report import write_report
 from .runner import Run, measure_share, reused, run
 from .sweep import Share
@@ -189,6 +189,7 @@ def _one(argv: list[str], package: str, command: str) -> int:
 
 
 def _prepare(common: Common) -> None:
+    collect_seldom()
     common.job.join()
     devices.choose(common.device)
 
@@ -265,6 +266,7 @@ def _figures(argv: list[str], package: str) -> int:
 
 
 def _begin_worker(device: str | None) -> None:
+    collect_seldom()
     _keep_compiled_programs()
     devices.choose(device)
 
