@@ -7,10 +7,10 @@ Inf. Theory 39:930-945; Cybenko 1989; Hornik, Stinchcombe & White 1989.
 
     python -m experiments run universal_approximation
 
-Time on 2 CPU cores: quick 20 s, paper 10 min. Must show: n times the error of n random steps is 1/6
-within 10 % at every n, a slope of -1 within 0.05; no trained network above the bound. The bound is
-an upper one, and for few units above the variance of the target: no slope is asserted of trained
-networks, which may be steeper (Makovoz 1996).
+Time on 2 CPU cores: quick 20 s, paper over an hour (estimated). Must show: n times the error of n
+random steps is 1/6 within 10 % at every n, a slope of -1 within 0.05; no trained network above the
+bound. The bound is an upper one, and for few units above the variance of the target: no slope is
+asserted of trained networks, which may be steeper (Makovoz 1996).
 """
 
 import dataclasses
