@@ -20,7 +20,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 gc.set_threshold(20_000, 50, 100)
 
 # The first example of a shape compiles, so no deadline holds.
-hypothesis.settings.register_profile("sigjax", deadline=None, max_examples=200, derandomize=True)
+hypothesis.settings.register_profile("sigjax", deadline=None, max_examples=100, derandomize=True)
 hypothesis.settings.load_profile("sigjax")
 
 

@@ -16,10 +16,10 @@ import sigjax
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-# Of some ten seconds and more; what they call has tests of its own.
+# Of some five seconds and more; what they call has tests of its own.
 LONG = (
-    "calibration", "diagnose", "dynamics", "language_model", "reproduce", "theory", "today",
-    "watch",
+    "calibration", "diagnose", "dynamics", "language_model", "meshes", "porting", "reproduce",
+    "routing", "stabilize", "theory", "today", "watch",
 )  # fmt: skip
 NOTEBOOKS = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.proof] * (path.stem in LONG))

@@ -77,6 +77,7 @@ def test_nnx_grad_is_jax_grad_over_the_split_state(name):
     assert all(jnp.any(leaf != 0) for leaf in leaves)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_along_the_gradient_lowers_the_loss(name):
     """The gradient's own oracle: the loss's slope along it is minus its squared norm."""
@@ -114,6 +115,7 @@ def test_scan_over_a_stack_of_highways():
     np.testing.assert_allclose(outputs, expected, rtol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_tree_mode(name):
     """Flax's other mode: modules are plain pytrees, returned rather than updated."""
@@ -148,6 +150,7 @@ def test_checkpoint_round_trip(name, tmp_path):
     chex.assert_trees_all_close(other(inputs), model(inputs), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_dtype_of_the_computation(name):
     models = {dtype: build(name, dtype=dtype)[0] for dtype in (jnp.bfloat16, jnp.float16)}
@@ -162,6 +165,7 @@ def test_dtype_of_the_computation(name):
         assert error < 4 * float(jnp.finfo(dtype).eps)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_dtype_of_the_parameters(name):
     if name == "MLP, batch norm":

@@ -8,6 +8,8 @@ from flax import nnx
 from experiments.depth._patients import ARCHITECTURES, FAULTS, WITH_ZEROS, changed
 from sigjax.probe import diagnose
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 # Those that compile within seconds; the others, and all after training, are tried by `make proofs`
 # and `python -m experiments run diagnosis --preset paper`.
 QUICK = ("VAE", "mixture of experts", "LSTM classifier", "dict of arrays")

@@ -9,6 +9,8 @@ import pytest
 
 from sigjax.probe import diagnose
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 WIDTH = 64
 X = jax.random.normal(jax.random.key(0), (16, WIDTH))
 KEYS = jax.random.split(jax.random.key(1), 12)

@@ -13,6 +13,8 @@ import sigjax
 from sigjax import nn as snn
 from sigjax.probe import diagnose
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 LENGTH, WIDTH, EXPERTS = 64, 16, 8
 X = jax.random.normal(jax.random.key(0), (2, LENGTH, WIDTH))
 TOKENS = X.reshape(-1, WIDTH)

@@ -9,6 +9,8 @@ from flax import nnx
 import sigjax
 from sigjax.probe import diagnose
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 X = jnp.linspace(-2, 2, 64).reshape(16, 4)
 # So large that every bounded function of them is at a bound.
 FAR = 30.0

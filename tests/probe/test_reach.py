@@ -9,6 +9,8 @@ from jax.sharding import PartitionSpec
 
 from sigjax.probe import diagnose
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 X = jnp.linspace(-1, 1, 24).reshape(8, 3)
 
 

@@ -9,6 +9,8 @@ from flax import nnx
 import sigjax.nn as snn
 from sigjax.probe import diagnose, value_and_grad
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 X = jax.random.normal(jax.random.key(0), (8, 6, 4))
 
 

@@ -50,6 +50,7 @@ def drawn_spectrum(q, depth, width, orthogonal, rng):
     return np.linalg.svd(product, compute_uv=False)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal"])
 def test_density_is_that_of_drawn_matrices(ensemble):
     q, depth = 0.5, 4

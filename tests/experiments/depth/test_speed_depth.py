@@ -11,6 +11,8 @@ from experiments.depth._contestants import CONTESTANTS
 from experiments.depth._initializers import weight_initializer
 from experiments.depth._network import PlainNetwork, draw_weights
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 
 @pytest.mark.slow
 def test_contestants_agree():
