@@ -11,6 +11,8 @@ from ._patterns import sigmoid_argument
 # On the way from logits to weights or to values: scales, biases, masks, dropout.
 _WEIGHED = MOVES | {"mul", "div", "select_n"}
 _SHIFTED = _WEIGHED | {"add", "sub", "neg", "max", "min", "clamp"}
+# On the way from a product to the sum that a loop carries.
+_ADDED = MOVES | {"add", "join"}
 
 
 class Mixing(NamedTuple):
@@ -128,21 +130,13 @@ def _product_with_values(flat: Flat, weights: int) -> tuple[Operation, int] | No
 
 def _is_of_pairs(flat: Flat, logits: int) -> bool:
     """Whether a value is the product of two computed ones, but for scale, bias and mask."""
-    seen, waiting = {logits}, [logits]
-    while waiting:
-        maker = flat.makers.get(waiting.pop())
-        if maker is None:
-            continue
-        given = [v for v in maker.inputs if v is not None]
-        if maker.name == "dot_general":
-            if not any(_is_kernel(flat, v) for v in given):
-                return True
-            continue
-        if maker.name in _SHIFTED:
-            new = [v for v in given if v not in seen]
-            seen.update(new)
-            waiting += new
-    return False
+    makers = map(flat.makers.get, flat.leading_to([logits], _SHIFTED))
+    return any(
+        maker is not None
+        and maker.name == "dot_general"
+        and not any(_is_kernel(flat, v) for v in maker.inputs if v is not None)
+        for maker in makers
+    )
 
 
 def _is_kernel(flat: Flat, value: int) -> bool:
@@ -154,15 +148,9 @@ def _is_kernel(flat: Flat, value: int) -> bool:
 
 def _adding_loops(flat: Flat, product: Operation) -> tuple[Key, ...]:
     """The loops that carry a sum to which a product is added."""
-    seen, waiting = set(product.outputs), list(product.outputs)
-    while waiting:
-        for user in flat.users[waiting.pop()]:
-            if user.name in MOVES or user.name in ("add", "join"):
-                new = [v for v in user.outputs if v not in seen]
-                seen.update(new)
-                waiting += new
+    sums = flat.reached_from(product.outputs, _ADDED)
     return tuple(
         key
         for key, joints in flat.joints.items()
-        if key == product.key[: len(key)] and any(j.inputs[1] in seen for j in joints)
+        if key == product.key[: len(key)] and any(j.inputs[1] in sums for j in joints)
     )

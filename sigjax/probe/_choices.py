@@ -8,6 +8,8 @@ from ._flat import Flat, Operation
 from ._moves import MOVES
 
 _CHOOSE = frozenset(("top_k", "approx_top_k", "argmax", "sort"))
+# A bias that balances, a mask of groups.
+_SHIFTED = MOVES | {"add", "select_n"}
 
 
 def choices(flat: Flat) -> dict[int, int]:
@@ -40,14 +42,5 @@ def _axis(operation: Operation) -> int:
 
 def is_chosen_from(flat: Flat, value: int) -> bool:
     """Whether the largest of a value's elements are chosen, with whatever was added to them."""
-    seen, waiting = {value}, [value]
-    while waiting:
-        for user in flat.users[waiting.pop()]:
-            if user.name in _CHOOSE:
-                return True
-            # A bias that balances, a mask of groups.
-            if user.name in MOVES or user.name in ("add", "select_n"):
-                new = [v for v in user.outputs if v not in seen]
-                seen.update(new)
-                waiting += new
-    return False
+    reached = flat.reached_from([value], _SHIFTED)
+    return any(user.name in _CHOOSE for one in reached for user in flat.users[one])

@@ -6,7 +6,7 @@ body appears once: what it carries is joined from the first value and the body's
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
@@ -78,24 +78,42 @@ class Flat:
         self._trained = self.reached_from(self.inputs[:parameters])
         self._of_parameters = self._trained - computed
 
-    def reached_from(self, values: Iterable[int]) -> set[int]:
-        """All values that depend on one of these, themselves included."""
+    def reached_from(
+        self, values: Iterable[int], through: Collection[str] | None = None
+    ) -> set[int]:
+        """All values that depend on one of these, themselves included.
+
+        Args:
+          values: where to begin.
+          through: if given, the names of the operations that are gone through.
+        """
         found = set(values)
         waiting = list(found)
         while waiting:
             for operation in self.users[waiting.pop()]:
+                if through is not None and operation.name not in through:
+                    continue
                 new = [value for value in operation.outputs if value not in found]
                 found.update(new)
                 waiting += new
         return found
 
-    def leading_to(self, values: Iterable[Value]) -> set[int]:
-        """All values that one of these depends on, themselves included."""
+    def leading_to(
+        self, values: Iterable[Value], through: Collection[str] | None = None
+    ) -> set[int]:
+        """All values that one of these depends on, themselves included.
+
+        Args:
+          values: where to begin.
+          through: if given, the names of the operations that are gone through.
+        """
         found = {value for value in values if value is not None}
         waiting = list(found)
         while waiting:
             maker = self.makers.get(waiting.pop())
-            for value in maker.inputs if maker else ():
+            if maker is None or (through is not None and maker.name not in through):
+                continue
+            for value in maker.inputs:
                 if value is not None and value not in found:
                     found.add(value)
                     waiting.append(value)

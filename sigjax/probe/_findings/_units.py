@@ -1,6 +1,6 @@
 """Units and gates that have no slope left."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .._rows import Row
 from ._kinds import Finding
@@ -35,28 +35,31 @@ def saturated(rows: Sequence[Row]) -> Iterator[Finding]:
     """Layers whose bounded activation is at a bound, and routers whose affinities are."""
     routers = [row for row in rows if row.activation == "router" and row.saturated > _ALL]
     if routers:
-        worst = max(routers, key=lambda row: row.saturated)
-        layers = _ordered(routers, worst)
-        yield Finding(
-            "saturated",
-            layers,
-            f"{100 * worst.saturated:.0f} % of the affinities that the router {worst.name} chooses "
-            f"by are within 1 % of 0 or 1{_others(layers)}: experts are told apart by rounding, "
-            "and the router hardly learns.",
+        yield _saturated(
+            routers,
+            lambda worst: (
+                f"affinities that the router {worst.name} chooses by are within 1 % of 0 or 1"
+            ),
+            "experts are told apart by rounding, and the router hardly learns.",
             "Make the router's weights smaller, or normalise its input; keep logits in float32.",
         )
     full = [row for row in rows if row.activation != "router" and row.saturated > _MANY]
     if full:
-        worst = max(full, key=lambda row: row.saturated)
-        layers = _ordered(full, worst)
-        yield Finding(
-            "saturated",
-            layers,
-            f"{100 * worst.saturated:.0f} % of the outputs of {worst.activation} behind "
-            f"{worst.name} are within 1 % of a bound{_others(layers)}: their slopes are small, and "
-            "what lies before learns slowly.",
+        yield _saturated(
+            full,
+            lambda worst: (
+                f"outputs of {worst.activation} behind {worst.name} are within 1 % of a bound"
+            ),
+            "their slopes are small, and what lies before learns slowly.",
             "Make the weights smaller, or normalise the input of the activation.",
         )
+
+
+def _saturated(full: Sequence[Row], what: Callable[[Row], str], harm: str, remedy: str) -> Finding:
+    worst = max(full, key=lambda row: row.saturated)
+    layers = _ordered(full, worst)
+    text = f"{100 * worst.saturated:.0f} % of the {what(worst)}{_others(layers)}: {harm}"
+    return Finding("saturated", layers, text, remedy)
 
 
 def _ordered(rows: Sequence[Row], worst: Row) -> tuple[str, ...]:
