@@ -13,8 +13,8 @@ from ._activations import ACTIVATIONS
 
 _UNIFORM = jax.nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 _GLOROT = jax.nn.initializers.glorot_uniform()
-# Not jax's he_normal, which is truncated.
-_NORMAL = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+# Of unit gain: entries of variance 1 / fan-in. Not jax's he_normal, which is truncated.
+GAUSSIAN = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 _ORTHOGONAL = jax.nn.initializers.orthogonal()
 
 
@@ -43,10 +43,10 @@ def weight_initializer(name: str, activation: str) -> WeightInitializer:
         case "glorot":
             return WeightInitializer(_GLOROT, 1.0)
         case "he":
-            return WeightInitializer(_NORMAL, math.sqrt(2))
+            return WeightInitializer(GAUSSIAN, math.sqrt(2))
         case "orthogonal":
             return WeightInitializer(_ORTHOGONAL, 1.0)
         case "critical":
             gain = float(critical_weight_std(ACTIVATIONS[activation].function))
-            return WeightInitializer(_NORMAL, gain)
+            return WeightInitializer(GAUSSIAN, gain)
     raise ValueError(f"unknown initialiser {name!r}; known are {', '.join(INITIALIZERS)}")

@@ -12,6 +12,7 @@ import sigjax
 from experiments.datasets import images, shapeset
 from experiments.datasets.images import Batch
 
+from ._choice import choice
 from ._deep import Parameters, forward
 from ._network import cross_entropy
 from ._signals_at_start import OBSERVED, limits
@@ -47,7 +48,7 @@ def trainer(
     """
     for_data, for_weights, for_steps = jax.random.split(key, 3)
     observed, draw, classes = _source(data, for_data, batch)
-    functions = list(ACTIVATIONS.values())
+    functions = tuple(ACTIVATIONS.values())
     inputs = observed.inputs.shape[1]
 
     def start() -> Parameters:
@@ -71,7 +72,7 @@ def trainer(
         optimizer = optax.sgd(rate)
 
         def read(parameters: Parameters, x: Array) -> tuple[Array, Array]:
-            return forward(parameters, x, lambda z: lax.switch(activation, functions, z), depth)
+            return forward(parameters, x, choice(functions, activation), depth)
 
         def step(parameters: Parameters, key: Array) -> tuple[Parameters, None]:
             seen = draw(key)
@@ -104,11 +105,11 @@ def _source(data: str, key: Array, batch: int) -> tuple[Batch, Callable[[Array],
     if data == "shapes":
         observed = shapeset.shapes(key, OBSERVED)
         return observed, lambda key: shapeset.shapes(key, batch), shapeset.CLASSES
-    everything = images.digits(key, 1797)
+    everything = images.digits(key, images.DIGITS)
     observed = Batch(everything.inputs[:OBSERVED], everything.labels[:OBSERVED])
 
     def draw(key: Array) -> Batch:
-        chosen = jax.random.randint(key, (batch,), OBSERVED, 1797)
+        chosen = jax.random.randint(key, (batch,), OBSERVED, images.DIGITS)
         return Batch(everything.inputs[chosen], everything.labels[chosen])
 
     return observed, draw, images.CLASSES

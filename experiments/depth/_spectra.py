@@ -12,8 +12,9 @@ from jax import Array, lax
 from experiments.harness import over_devices
 from sigjax.theory import critical_line, jacobian_density, jacobian_moments
 
+from ._choice import choice
+from ._initializers import GAUSSIAN
 from ._orthogonal import orthogonal
-from ._training import GAUSSIAN
 
 ENSEMBLES = ("orthogonal", "gaussian")
 KERNELS = (orthogonal, GAUSSIAN)  # in the same order
@@ -70,7 +71,7 @@ def _drawing(width: int) -> Callable[[Array, Array, Array], tuple[Array, Array, 
         for_input, for_biases, for_layers = jax.random.split(key, 3)
 
         def through(z: Array) -> tuple[Array, Array]:
-            h, pullback = jax.vjp(lambda z: lax.switch(activation, ACTIVATIONS, z), z)
+            h, pullback = jax.vjp(choice(ACTIVATIONS, activation), z)
             return h, pullback(jnp.ones_like(h))[0]
 
         def layer(index: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:

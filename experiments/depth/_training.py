@@ -9,17 +9,14 @@ import optax
 from jax import Array, lax
 from jax.nn.initializers import Initializer
 
-from experiments.datasets.images import CLASSES, PIXELS, Batch, digits
+from experiments.datasets.images import CLASSES, DIGITS, PIXELS, TESTED_DIGITS, split_digits
 
+from ._choice import choice
 from ._deep import Parameters, forward
 from ._network import cross_entropy
 
-DIGITS = 1797
-TRAINED = 1400
+TRAINED = DIGITS - TESTED_DIGITS
 _MOMENTUM = 0.9
-
-# Like `orthogonal`, of unit gain: entries of variance 1 / fan-in.
-GAUSSIAN = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 class Network(NamedTuple):
@@ -79,7 +76,7 @@ def trainer(
     Args:
       key: for the data, the weights and the order of the batches.
       activations: among which a network chooses.
-      kernels: initialisers, such as `GAUSSIAN` or `orthogonal`.
+      kernels: initialisers of unit gain, such as `GAUSSIAN` or `orthogonal`.
       width: of the hidden layers.
       deepest: the most hidden layers that a network may have.
       steps: of training.
@@ -89,9 +86,7 @@ def trainer(
       From a network to its loss in each step `[steps]` and its accuracy on 397 other digits.
     """
     for_data, for_weights, for_order = jax.random.split(key, 3)
-    everything = digits(for_data, DIGITS)
-    train = Batch(everything.inputs[:TRAINED], everything.labels[:TRAINED])
-    test = Batch(everything.inputs[TRAINED:], everything.labels[TRAINED:])
+    train, test = split_digits(for_data)
     of_layer = [lambda key, draw=draw: draw(key, (width, width), jnp.float32) for draw in kernels]
 
     def start(network: Network) -> Parameters:
@@ -115,9 +110,7 @@ def trainer(
         optimizer = optax.sgd(network.rate, momentum=_MOMENTUM)
 
         def logits(parameters: Parameters, x: Array) -> Array:
-            def activation(z: Array) -> Array:
-                return lax.switch(network.activation, activations, z)
-
+            activation = choice(tuple(activations), network.activation)
             return forward(parameters, x, activation, network.depth)[0]
 
         def step(state: tuple, chosen: Array) -> tuple[tuple, Array]:

@@ -31,7 +31,7 @@ from jax import Array, lax
 from matplotlib.figure import Figure
 
 import sigjax
-from experiments.datasets.images import CLASSES, PIXELS, Batch, digits
+from experiments.datasets.images import CLASSES, DIGITS, PIXELS, TESTED_DIGITS, Batch, split_digits
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from sigjax.probe import KINDS, diagnose
 from sigjax.theory import critical_weight_std, mean_field
@@ -43,7 +43,6 @@ from ._patients.price import SUBJECTS, price
 DEEP = ("logistic, LeCun weights", "tanh, critical orthogonal weights")
 NARROW = ("bfloat16 gates at 8", "the same, stabilized")
 _GATE_BIAS, _GATE_SPREAD = 8.0, 0.25
-_TEST = 397
 # Of each kind one that compiles within seconds.
 _FEW = ("dict of arrays", "actor-critic", "mixture of experts", "GRU classifier")
 _MOST_FAULTS = 3
@@ -61,7 +60,7 @@ class Config(Settings):
     """Units of a hidden layer."""
     steps: int = 200
     """Steps of Adam."""
-    batch: Annotated[int, Within(1, 1797 - _TEST)] = 128
+    batch: Annotated[int, Within(1, DIGITS - TESTED_DIGITS)] = 128
     """Digits in a step."""
     learning_rate: float = 1e-3
     """Adam's learning rate; the gates, which have far to go, get ten times as much."""
@@ -164,9 +163,7 @@ def _timed(point: Any, config: Config) -> xr.Dataset:
 
 def _point(point: Any, config: Config, key: Array) -> xr.Dataset:
     name = point["model"]
-    everything = digits(key, 1797)
-    train = jax.tree.map(lambda x: x[:-_TEST], everything)
-    test = jax.tree.map(lambda x: x[-_TEST:], everything)
+    train, test = split_digits(key)
     model = deep(name, config) if name in DEEP else gated(config)
     loss_fn = sigjax.stabilize(loss) if name == NARROW[1] else loss
     rate = config.learning_rate * (10 if name in NARROW else 1)

@@ -27,9 +27,10 @@ import sigjax
 from experiments.harness import Claim, Settings, Within, gather, over_devices, sweep
 from sigjax.theory import critical_weight_std, mean_field
 
+from ._initializers import GAUSSIAN
 from ._phase_panels import plot as plot
 from ._random_tanh import EDGE, correlation_slopes, draw_networks
-from ._training import GAUSSIAN, TRAINED, networks, trainer
+from ._training import TRAINED, networks, trainer
 
 BIAS_STD = 0.05**0.5  # of Schoenholz et al. 2017
 # Standard deviations of weights and biases of the networks that are drawn: variances with biases

@@ -26,12 +26,12 @@ from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.datasets.images import CLASSES, digits
+from experiments.datasets.images import CLASSES, DIGITS, digits
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from experiments.harness.settings import wrong_value
 from sigjax.nn import SqueezeExcite
 
-_IMAGES, _TEST = 1797, 497
+_TEST = 497  # digits
 _SIDE = 8
 _NONE = 0  # the "reduction" of a network without gates
 
@@ -48,7 +48,7 @@ class Config(Settings):
     """The reduction whose gates are drawn in the figure."""
     steps: int = 70
     """Steps of training."""
-    batch: Annotated[int, Within(1, _IMAGES - _TEST)] = 64
+    batch: Annotated[int, Within(1, DIGITS - _TEST)] = 64
     """Images a step."""
     learning_rate: float = 3e-3
     """Adam's learning rate."""
@@ -117,7 +117,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 
 def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
     for_data, for_batches = jax.random.split(jax.random.fold_in(key, point["seed"]))
-    data = digits(for_data, _IMAGES)
+    data = digits(for_data, DIGITS)
     images = data.inputs.reshape(-1, _SIDE, _SIDE, 1)
     train, test = slice(_TEST, None), slice(0, _TEST)
     model = _Network(config.features, point["reduction"], nnx.Rngs(point["seed"]))

@@ -26,7 +26,7 @@ from flax import nnx
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments.datasets.images import CLASSES, PIXELS, digits
+from experiments.datasets.images import CLASSES, DIGITS, PIXELS, digits
 from experiments.harness import Claim, Settings, Within, gather, over_devices, sweep
 from sigjax.initializers import prior_bias
 from sigjax.losses import sigmoid_binary_cross_entropy
@@ -34,7 +34,6 @@ from sigjax.nn import MultiLabelHead
 
 RARE = 0.01
 BIASES = ("zero", "prior")
-_IMAGES = 1797  # all of scikit-learn's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Config(Settings):
     """Units of the hidden layer."""
     steps: int = 150
     """Steps of training."""
-    batch: Annotated[int, Within(1, _IMAGES)] = 256
+    batch: Annotated[int, Within(1, DIGITS)] = 256
     """Images a step."""
     learning_rate: float = 1e-3
     """Adam's learning rate."""
@@ -76,14 +75,14 @@ class _Classifier(nnx.Module):
 
 def _problem(name: str, key: Array) -> tuple[Array, Array]:
     """Inputs, and a yes or no for each of ten labels."""
-    data = digits(key, _IMAGES)
+    data = digits(key, DIGITS)
     labels = jax.nn.one_hot(data.labels, CLASSES)
     if name == "1 % positives":
         # One in ten of each digit counts, chosen by what the image shows: its ink.
         ink = jnp.sum(data.inputs, axis=1)
         for digit in range(CLASSES):
             own = data.labels == digit
-            threshold = jnp.quantile(ink[own], 1 - RARE * _IMAGES / jnp.sum(own))
+            threshold = jnp.quantile(ink[own], 1 - RARE * DIGITS / jnp.sum(own))
             labels = labels.at[:, digit].multiply((ink > threshold).astype(jnp.float32))
     return data.inputs, labels
 

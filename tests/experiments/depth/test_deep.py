@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.depth._deep import Parameters, forward
-from experiments.depth._training import GAUSSIAN, networks, trainer
+from experiments.depth._initializers import GAUSSIAN
+from experiments.depth._training import networks, trainer
 
 
 def test_a_network_with_room_for_more_layers_is_the_one_without():
