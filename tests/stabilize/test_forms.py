@@ -10,6 +10,8 @@ from jax import lax
 import sigjax
 from sigjax import stabilize
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 POINTS = np.array([-80, -30, -8, -3, -0.4, 0.1, 2, 5, 17, 40, 80], np.float32)
 
 

@@ -16,6 +16,8 @@ from jax.sharding import PartitionSpec as P
 import sigjax
 from sigjax import StabilizeWarning, stabilize
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 X = jnp.array([-3.0, 0.5, 17.0, 30.0])
 
 

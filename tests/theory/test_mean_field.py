@@ -16,6 +16,8 @@ from sigjax.theory import (
     mean_field,
 )
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 
 def hard_tanh(x):
     return jnp.clip(x, -1, 1)
