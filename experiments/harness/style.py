@@ -1,9 +1,30 @@
 """How the figures look."""
 
+from types import MappingProxyType
 from typing import Any
 
 # Okabe & Ito's colours, told apart with any colour vision (Wong 2011, Nature Methods 8:441).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+MEANING = MappingProxyType(
+    {
+        "sigmoid": COLOURS[0],
+        "tanh": COLOURS[1],
+        "relu": COLOURS[3],
+        "sigjax": COLOURS[2],
+        "peer": COLOURS[4],
+        "float32": COLOURS[5],
+        # A dark purple, which Okabe & Ito do not have: darker than all others but blue and black.
+        "bfloat16": "#5D2E8C",
+    }
+)
+"""What has the same colour in every figure; `peer` is the library that ours is compared with.
+
+What is not listed takes the palette's colours in turn.
+"""
+
+THEORY = MappingProxyType({"color": "black", "linestyle": "--", "linewidth": 1.0})
+"""How a line that theory predicts is drawn."""
 
 
 def style() -> Any:
