@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from experiments.harness.style import THEORY
+
 from ._spectra import ENSEMBLES
 
 
@@ -29,7 +31,7 @@ def _spectra(axis: Any, dataset: xr.Dataset) -> None:
         values = np.sort(one["singular_values"].values.ravel())
         share = 1 - np.arange(len(values)) / len(values)
         axis.step(values, share, where="pre", color=f"C{index}", linewidth=3, alpha=0.5, label=name)
-        axis.plot(one["s"], one["share_above"], color="black", linestyle="--", linewidth=1)
+        axis.plot(one["s"], one["share_above"], **THEORY)
     axis.set_xscale("log")
     axis.set_xlim(float(dataset["s"].min()), 1.3 * float(dataset["s"].max()))
     axis.set_ylim(0, 1.03)
@@ -40,19 +42,17 @@ def _spectra(axis: Any, dataset: xr.Dataset) -> None:
 def _variances(axis: Any, dataset: xr.Dataset) -> None:
     tanh = [name for name in dataset["spectrum"].values if "tanh" in name]
     for index, ensemble in enumerate(ENSEMBLES):
-        axis.plot(
-            dataset["q_scan"], dataset[f"variance_{ensemble}"], color=f"C{index}",
-            label=f"{ensemble}, theory",
-        )  # fmt: skip
+        axis.plot(dataset["q_scan"], dataset[f"variance_{ensemble}"], **THEORY)
         drawn = dataset.sel(ensemble=ensemble, spectrum=tanh)
         axis.errorbar(
             drawn["q"], drawn["drawn_variance"], yerr=2 * drawn["error"], fmt="o", capsize=3,
-            color=f"C{index}", label=f"{ensemble}, drawn",
+            color=f"C{index}", label=f"{ensemble} weights, drawn",
         )  # fmt: skip
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xlabel("variance of the pre-activations q* (1)")
     axis.set_ylabel("relative variance of squared singular values (1)")
+    axis.plot([], [], label="theory", **THEORY)
     axis.set_title("tanh: only orthogonal weights become isometric (bars: 2 standard errors)")
     axis.legend()
 

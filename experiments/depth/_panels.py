@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.harness.style import COLOURS, MEANING, THEORY
+
 from ._activations import ACTIVATIONS
 from ._initializers import INITIALIZERS
 from ._normalization import NORMS
@@ -18,9 +20,20 @@ DEEP = (("sigmoid", "standard"), ("tanh", "standard"), ("tanh", "orthogonal"), (
 HERO = (*DEEP, ("sigmoid", "orthogonal"))
 """The networks that carry the argument."""
 
-# Okabe & Ito's palette: distinct for every kind of colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_THEORY: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.0}
+# Networks and functions that have no colour of their own in all figures take one of the others.
+_NETWORK_COLOURS = {
+    ("sigmoid", "standard"): MEANING["sigmoid"],
+    ("tanh", "standard"): MEANING["tanh"],
+    ("tanh", "orthogonal"): COLOURS[2],
+    ("relu", "he"): MEANING["relu"],
+    ("sigmoid", "orthogonal"): COLOURS[4],
+}
+_ACTIVATION_COLOURS = {
+    **{name: MEANING[name] for name in ("sigmoid", "tanh", "relu")},
+    "hard_tanh": COLOURS[2],
+    "silu": COLOURS[4],
+    "centred_sigmoid": COLOURS[5],
+}
 
 
 def _descend(axis: Axes, profile: xr.DataArray, **style: Any) -> float:
@@ -88,12 +101,13 @@ def hero(axis: Axes, dataset: xr.Dataset) -> None:
         (article[0], "the article: 1/4 a layer", "0.5"),
         (float(chain[0]), r"bound of sigmoid, standard: $\|W\|_2/4$", "0.35"),
     ]
-    for (activation, initializer), colour in zip(HERO, _COLOURS, strict=False):
+    for activation, initializer in HERO:
+        colour = _NETWORK_COLOURS[activation, initializer]
         network = only(plain, activation=activation, initializer=initializer)
         profile = _relative(network["log10_preactivation_gradient"])
         rate = float(network["theory_log10_rate"])
         end = _descend(axis, profile, color=colour, linewidth=2)
-        axis.plot(below, expected_profile(network), **_THEORY)
+        axis.plot(below, expected_profile(network), **THEORY)
         ends.append((end, f"{activation}, {initializer}: {10**rate:.3g} a layer", colour))
     _label(
         axis, f"The gradient in {depth} plain layers (dashes: mean field)", _PREACTIVATION, depth
@@ -104,7 +118,8 @@ def hero(axis: Axes, dataset: xr.Dataset) -> None:
 def activations(axis: Axes, dataset: xr.Dataset) -> None:
     """All activations with standard weights."""
     ends: Ends = []
-    for name, colour in zip(ACTIVATIONS, _COLOURS, strict=True):
+    for name in ACTIVATIONS:
+        colour = _ACTIVATION_COLOURS[name]
         network = only(
             dataset, role="profile", activation=name, initializer="standard", data="digits"
         )
@@ -117,7 +132,7 @@ def activations(axis: Axes, dataset: xr.Dataset) -> None:
 def initializers(axis: Axes, dataset: xr.Dataset) -> None:
     """Every weight distribution under sigmoids."""
     ends: Ends = []
-    for name, colour in zip(INITIALIZERS, _COLOURS, strict=False):
+    for name, colour in zip(INITIALIZERS, COLOURS, strict=False):
         network = only(
             dataset, role="profile", activation="sigmoid", initializer=name, data="digits"
         )
@@ -130,7 +145,7 @@ def initializers(axis: Axes, dataset: xr.Dataset) -> None:
 def remedies(axis: Axes, dataset: xr.Dataset) -> None:
     """Normalisation and residual links around sigmoids."""
     ends: Ends = []
-    for norm, colour in zip(NORMS, _COLOURS, strict=False):
+    for norm, colour in zip(NORMS, COLOURS, strict=False):
         for residual, line in ((0, "-"), (1, "--")):
             network = only(
                 dataset,
@@ -153,7 +168,8 @@ def deepest(axis: Axes, dataset: xr.Dataset) -> None:
     """Depth 1,000, with what float32 and float16 can hold."""
     depth = int(select(dataset, role="deep")["depth"].max())
     ends: Ends = []
-    for (activation, initializer), colour in zip(DEEP, _COLOURS, strict=False):
+    for activation, initializer in DEEP:
+        colour = _NETWORK_COLOURS[activation, initializer]
         network = only(
             dataset, role="deep", activation=activation, initializer=initializer, depth=depth
         )
@@ -161,7 +177,7 @@ def deepest(axis: Axes, dataset: xr.Dataset) -> None:
         end = _descend(axis, profile, color=colour)
         ends.append((end, f"{activation}, {initializer}", colour))
         top = float(profile.isel(layer=-1).mean())
-        axis.plot(depth - network["layer"], top + expected_profile(network), **_THEORY)
+        axis.plot(depth - network["layer"], top + expected_profile(network), **THEORY)
     network = only(dataset, role="deep", activation="sigmoid", depth=depth)
     naive = network["log10_naive_weight_gradient"].isel(seed=0)
     naive = naive.where(np.isfinite(naive))
@@ -181,7 +197,8 @@ def rates(axis: Axes, dataset: xr.Dataset) -> None:
     depths = np.unique(deep["depth"].values)
     axis.set(ylim=(0, 1.3), xscale="log")
     ends: Ends = []
-    for (activation, initializer), colour in zip(DEEP, _COLOURS, strict=False):
+    for activation, initializer in DEEP:
+        colour = _NETWORK_COLOURS[activation, initializer]
         networks = [
             only(deep, activation=activation, initializer=initializer, depth=depth)
             for depth in depths
@@ -190,11 +207,11 @@ def rates(axis: Axes, dataset: xr.Dataset) -> None:
         middle, deviation = found.mean(1), found.std(1)
         axis.errorbar(depths, middle, deviation, color=colour, fmt="o", capsize=3)
         theory = 10 ** float(networks[0]["theory_log10_rate"])
-        axis.axhline(theory, **_THEORY)
+        axis.axhline(theory, **THEORY)
         ends.append((theory, f"{activation}, {initializer}", colour))
     wide = only(dataset, role="wide")
     point = int(wide["depth"]), 10 ** float(log10_rate(wide).mean())
-    axis.plot(*point, "*", color=_COLOURS[0], markersize=12)
+    axis.plot(*point, "*", color=MEANING["sigmoid"], markersize=12)
     axis.annotate(
         f"width {int(wide['width'])}", point, (0, 10), textcoords="offset points", ha="center"
     )

@@ -7,14 +7,18 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from experiments.harness.style import THEORY
+
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Phase diagrams above; depth scales with drawn networks, and accuracies, below."""
-    figure, axes = plt.subplots(2, 2, figsize=(12, 9))
-    for axis, name in zip(axes[0], ("tanh", "logistic"), strict=True):
+    """Phase diagrams and the map of q above; depth scales, accuracies and the map of c below."""
+    figure, axes = plt.subplots(2, 3, figsize=(17, 9))
+    for axis, name in zip(axes[0], ("tanh", "logistic"), strict=False):
         _phase(figure, axis, dataset, name)
     _scales(axes[1, 0], dataset)
     _trained(figure, axes[1, 1], dataset)
+    _map(axes[0, 2], dataset, "q", "mean square of pre-activations")
+    _map(axes[1, 2], dataset, "c", "correlation of two inputs' pre-activations")
     return figure
 
 
@@ -39,7 +43,6 @@ def _scales(axis: Any, dataset: xr.Dataset) -> None:
         ("C0", "slope", "ξ_c, of correlations", "line_xi_c"),
         ("C1", "factor", "ξ of the squared gradient", "line_xi_gradient"),
     ):
-        axis.plot(line, dataset[theory], color=colour, label=f"{label}, theory")
         value, error = shown[f"drawn_{name}"], shown[f"error_{name}"]
         # A rate whose interval holds 0 belongs to a scale without upper end.
         rate, half = np.abs(np.log(value)), 2 * error / value
@@ -49,14 +52,33 @@ def _scales(axis: Any, dataset: xr.Dataset) -> None:
         ]
         axis.errorbar(
             shown["drawn_weight_variance"], 1 / rate, yerr=ends, color=colour, fmt="o",
-            capsize=3, label=f"{label}, drawn networks",
+            capsize=3, label=label,
         )  # fmt: skip
+        axis.plot(line, dataset[theory], **THEORY)
+    axis.plot([], [], label="theory", **THEORY)
     axis.axvline(dataset.attrs["critical_weight_variance"], color="0.5", linestyle=":")
     axis.set_yscale("log")
     axis.set_ylim(1, 1e3)
     axis.set_xlabel("weight variance σ_w² (1)")
     axis.set_ylabel("depth scale (layers)")
-    axis.set_title("tanh, σ_b² = 0.05 (bars: 2 standard errors)")
+    axis.set_title("drawn tanh networks, σ_b² = 0.05 (bars: 2 standard errors)")
+    axis.legend()
+
+
+def _map(axis: Any, dataset: xr.Dataset, name: str, quantity: str) -> None:
+    """A layer's map by theory, and where drawn networks settle, which is on the diagonal."""
+    below = dataset[f"{name}_in"]
+    axis.plot(below, below, color="0.6", linewidth=1)
+    for index in dataset["poole"].values:
+        axis.plot(below, dataset[f"{name}_map"].sel(poole=index), **THEORY)
+        one = dataset.sel(drawn=index)
+        settled, error = float(one[f"drawn_{name}"]), 2 * float(one[f"error_{name}"])
+        label = f"σ_w = {float(one['drawn_weight_variance']) ** 0.5:g}"
+        axis.errorbar(settled, settled, yerr=error, xerr=error, fmt="o", label=label)
+    axis.plot([], [], label="theory", **THEORY)
+    axis.set_xlabel(f"{quantity} below a layer, {name} (1)")
+    axis.set_ylabel("above it (1)")
+    axis.set_title(f"tanh, σ_b = 0.3: map of {name} (dots: drawn networks, deep down)")
     axis.legend()
 
 
@@ -77,6 +99,7 @@ def _trained(figure: Figure, axis: Any, dataset: xr.Dataset) -> None:
         linewidth=2,
         label="6 ξ_c",
     )
+    axis.set_ylim(-0.5, len(depths) - 0.5)
     axis.set_xticks(columns, [f"{value:g}" for value in variances], rotation=90)
     axis.set_yticks(np.arange(len(depths)), [str(depth) for depth in depths])
     axis.set_xlabel("weight variance σ_w² (1)")

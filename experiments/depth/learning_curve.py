@@ -23,6 +23,7 @@ from jax import Array, lax
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within, over_devices, reported
+from experiments.harness.style import THEORY
 from sigjax.theory import saxe_curve, saxe_half_time
 
 LEVELS = 5
@@ -205,15 +206,15 @@ def plot(dataset: xr.Dataset) -> Figure:
             strength = float(one["strength"].sel(mode=mode))
             curves = one.sel(mode=mode)
             axis.plot(curves["time"], curves[start] / strength, color=colour, label=f"mode {mode}")
-            axis.plot(curves["time"], curves["predicted"] / strength, ":", color="0.2", linewidth=1)
+            axis.plot(curves["time"], curves["predicted"] / strength, **THEORY)
         axis.set_xlabel("time (steps × learning rate)")
         axis.set_ylabel("strength learned u / s (1)")
-        axis.set_title(f"{start} weights (dotted: the logistic curve)")
+        axis.set_title(f"{start} weights (dashes: the logistic curve)")
     exact.legend(ncols=2)
     strengths = dataset["strength"].values.ravel()
     line = np.linspace(strengths.min(), strengths.max(), 100, dtype=np.float32)
     half = saxe_half_time(line, dataset.attrs["start"])
-    times.plot(line, np.asarray(half), color="0.2", label="(τ/2s) ln(s/u0 − 1)")
+    times.plot(line, np.asarray(half), label="(τ/2s) ln(s/u0 − 1)", **THEORY)
     for start, marker in (("decoupled", "o"), ("random", "x")):
         found = _half_times(dataset[start], dataset["strength"]).values.ravel()
         times.plot(strengths, found, marker, alpha=0.7, label=f"{start} weights")

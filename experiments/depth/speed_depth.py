@@ -27,6 +27,7 @@ import sigjax
 from experiments.datasets.images import CLASSES, PIXELS, Batch, digits
 from experiments.harness import Claim, Settings, Within, reported
 from experiments.harness.stopwatch import compiling_anew
+from experiments.harness.style import MEANING
 
 from ._contestants import BARS, CONTESTANTS, flops
 from ._initializers import weight_initializer
@@ -172,10 +173,14 @@ def plot(dataset: xr.Dataset) -> Figure:
     rates = float(dataset["flops"]) / dataset["seconds"] / 1e9
     middle = rates.median("round")
     spread = abs(rates.quantile([0.1, 0.9], "round") - middle)
-    rate.barh(dataset["contestant"], middle, xerr=spread, color="#0072B2", ecolor="grey")
+    names = dataset["contestant"].values
+    colours = [MEANING["sigjax" if name == "sigjax" else "peer"] for name in names]
+    rate.barh(dataset["contestant"], middle, xerr=spread, color=colours, ecolor="grey")
     rate.invert_yaxis()
     rate.set(xlabel="GFLOP/s of three products per layer (median, 10-90 %)", title="Rate")
-    compiling.plot(dataset["depth"], dataset["compile_seconds"], marker="o", color="#0072B2")
+    compiling.plot(
+        dataset["depth"], dataset["compile_seconds"], marker="o", color=MEANING["sigjax"]
+    )
     compiling.set(
         xscale="log",
         xlabel="depth",

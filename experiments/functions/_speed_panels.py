@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.harness.stopwatch import PACES
+from experiments.harness.style import COLOURS, MEANING
 
 _MARKS = ("o", "s", "x")
 # Variables that hold seconds of [library], what they are of, and their dimension.
@@ -78,7 +79,8 @@ def draw_bandwidth(axis: Axes, dataset: xr.Dataset) -> None:
     highest = 1.0
     for shift, library in zip((-0.2, 0.2), ("sigjax", "jax"), strict=True):
         share = copy / dataset["seconds"].sel(contestant=library, mode="forward")
-        axis.bar(rows + shift, share, width=0.38, label=library)
+        colour = MEANING["sigjax" if library == "sigjax" else "peer"]
+        axis.bar(rows + shift, share, width=0.38, color=colour, label=library)
         highest = max(highest, float(share.max()))
     axis.set_xticks(rows, dataset["function"].values, rotation=30)
     axis.set_ylabel("share of a copy's bandwidth (1)")
@@ -91,9 +93,12 @@ def draw_curve(axis: Axes, dataset: xr.Dataset) -> None:
     """Error over time, a mark for each way to write the sigmoid."""
     relative = dataset["form_seconds"] / dataset["form_seconds"].sel(form="jax.nn.sigmoid")
     marks = ("o", "s", "^", "v", "D", "P", "X")
+    own = {"jax.nn.sigmoid": MEANING["peer"], "sigjax": MEANING["sigjax"]}
+    others = iter((*COLOURS[:2], COLOURS[3], *COLOURS[5:]))
     for label, mark in zip(dataset["form"].values, marks, strict=True):
+        colour = own.get(str(label)) or next(others)
         time, ulp = relative.sel(form=label), dataset["form_ulp"].sel(form=label)
-        axis.plot(time, ulp, mark, label=label, fillstyle="none", markersize=8)
+        axis.plot(time, ulp, mark, color=colour, label=label, fillstyle="none", markersize=8)
     axis.axhline(1, color="0.5", linewidth=1, linestyle="--")
     axis.set_yscale("log")
     axis.set_xlabel("processor time over jax.nn's (1)")

@@ -27,6 +27,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
+from experiments.harness.style import COLOURS, MEANING
 from experiments.oracle import bounds, subjects
 from experiments.oracle.judge import Worst, errors, worst
 from experiments.oracle.search import search
@@ -279,6 +280,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     axes = upper.subplots(4, 3, sharex=True, sharey="row")
     position = np.arange(dataset.sizes["function"])
     marks = dict(zip(subjects.LIBRARIES, ("o", "D", "x", "+"), strict=True))
+    own = MEANING["sigjax"]
+    colours = dict(zip(subjects.LIBRARIES, (own, own, MEANING["peer"], COLOURS[1]), strict=True))
     for row, dtype in enumerate(DTYPES):
         bound = {"float32": bounds.FLOAT32_ULP, "float64": bounds.FLOAT64_ULP}.get(
             dtype, 3 * (bounds.ROUNDED_ONCE_ULP,)
@@ -289,7 +292,14 @@ def plot(dataset: xr.Dataset) -> Figure:
                 ulp = dataset["ulp"].sel(library=library, dtype=dtype, order=order)
                 # An exact result has no place on a logarithmic axis: it is drawn at the bottom.
                 shown = ulp.clip(min=0.1)
-                axis.plot(position, shown, marks[library], label=library, fillstyle="none")
+                axis.plot(
+                    position,
+                    shown,
+                    marks[library],
+                    color=colours[library],
+                    label=library,
+                    fillstyle="none",
+                )
             axis.axhline(bound[column], color="0.5", linewidth=1, label="bound")
             axis.set_yscale("log")
             whose = "bound" if dtype.endswith("16") else "bound of the core functions"

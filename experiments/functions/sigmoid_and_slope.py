@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 
 import sigjax
 from experiments.harness import Claim, Settings, Within
+from experiments.harness.style import MEANING
 from sigjax.initializers import prior_bias
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -206,7 +207,8 @@ def plot(dataset: xr.Dataset) -> Figure:
         for side in (-7, edge):
             panel.axvspan(side, side + 7 - edge, color="0.88", linewidth=0)
         for activation in ACTIVATIONS:
-            panel.plot(near["z"], near[name].sel(activation=activation), label=activation)
+            curve = near[name].sel(activation=activation)
+            panel.plot(near["z"], curve, color=MEANING[activation.lower()], label=activation)
         panel.set_xlim(-7, 7)
         panel.set_xlabel("evidence z (1)")
     curves.plot([-2.6, 2.6], [0.5 - 0.65, 0.5 + 0.65], "k--", linewidth=1, label="1/2 + z/4")
@@ -222,7 +224,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     slopes.set_ylabel("slope (1)")
     slopes.set_title(f"saturated: sigmoid's slope below {LEVEL}, |z| > {edge:.2f}")
     for chain, (activation, _) in CHAINS.items():
-        colour = f"C{list(ACTIVATIONS).index(activation)}"
+        colour = MEANING[activation.lower()]
         passed = dataset["passed"].sel(chain=chain)
         if float(passed.max()) > 0:  # 0 has no place on a logarithmic axis
             chains.semilogy(dataset["units"], passed, color=colour)

@@ -32,6 +32,7 @@ import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, gather, over_devices, reported, sweep
 from experiments.harness.bands import mean_and_range
 from experiments.harness.stopwatch import compiled, median_seconds
+from experiments.harness.style import COLOURS, MEANING
 
 TIMED = True
 HEADS, DEPTH = 8, 64
@@ -340,6 +341,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return found
 
 
+_COLOURS = {
+    "sigjax": MEANING["sigjax"],
+    "jax.nn, softmax": MEANING["peer"],
+    "all pairs": COLOURS[3],
+}
+
+
 def plot(dataset: xr.Dataset) -> Figure:
     """Size; slope; memory and time; training and sinks."""
     figure, axes = plt.subplots(2, 3, figsize=(14, 8))
@@ -350,8 +358,9 @@ def plot(dataset: xr.Dataset) -> Figure:
     size.set_title("b = -log n keeps the size of softmax's")
     for library, mark in zip(dataset["library"].values, ("o-", "s-", "x--"), strict=True):
         part = dataset.sel(library=library)
-        memory.plot(dataset["length"], part["temporary"] / 2**20, mark, label=library)
-        seconds.plot(dataset["length"], 1e3 * part["seconds"], mark, label=library)
+        look = {"color": _COLOURS[str(library)], "label": library}
+        memory.plot(dataset["length"], part["temporary"] / 2**20, mark, **look)
+        seconds.plot(dataset["length"], 1e3 * part["seconds"], mark, **look)
     memory.set_ylabel("temporary memory of value and gradient (MiB)")
     memory.set_title("no array of all pairs")
     seconds.set_ylabel("time of value and gradient (ms)")

@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from experiments.harness.bands import mean_and_range
+from experiments.harness.style import MEANING
 from sigjax import softplus_inverse
 
 from ._clipped_rg_lru import ClippedRGLRU, clipped_rg_lru, decay_and_multiplier, gate_logits
@@ -285,12 +286,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def plot(dataset: xr.Dataset) -> Figure:
     """Errors over memory; training; memories before and after."""
     figure, (states, slopes, loss, memory) = plt.subplots(1, 4, figsize=(17, 4.2))
-    names = {"sigjax": "sigjax", "clipped": "authors' form"}
+    looks = {
+        "sigjax": {"label": "sigjax", "color": MEANING["sigjax"]},
+        "clipped": {"label": "authors' form", "color": MEANING["peer"]},
+    }
     for form, mark in zip(FORMS, ("o-", "x--"), strict=True):
         error = dataset["state_error"].sel(form=form)
-        states.plot(dataset["memory"], error, mark, label=names[form])
+        states.plot(dataset["memory"], error, mark, **looks[form])
         away = 1 - dataset["cosine"].sel(form=form)
-        slopes.plot(dataset["memory"], away, mark, label=names[form])
+        slopes.plot(dataset["memory"], away, mark, **looks[form])
     for axis, bar in ((states, STATE_ERROR), (slopes, 1 - COSINE)):
         axis.axhline(bar, color="black", linestyle=":", linewidth=1, label="bar")
         axis.set_xscale("log")
@@ -304,7 +308,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     for form, line in zip(FORMS, ("-", "--"), strict=True):
         curves = dataset["loss"].sel(form=form)
         smooth = curves.rolling(step=10, center=True, min_periods=1).mean()
-        mean_and_range(loss, dataset["step"], smooth, line, label=names[form])
+        mean_and_range(loss, dataset["step"], smooth, line, **looks[form])
     loss.axhline(1 / 6, color="black", linestyle=":", linewidth=1, label="no memory")
     loss.set_yscale("log")
     loss.set_xlabel("step of Adam (1)")

@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, over_devices, reported, sweep
 from experiments.harness.bands import mean_and_range
+from experiments.harness.style import MEANING, THEORY
 
 ROUTERS = ("no balance", "bias", "auxiliary loss", "softmax, auxiliary loss")
 _AUXILIARY = 0.01  # Fedus, Zoph & Shazeer 2022, section 2.2
@@ -316,10 +317,17 @@ def plot(dataset: xr.Dataset) -> Figure:
     task.set_ylabel("mean squared error of the task (1)")
     task.set_yscale("log")
     task.set_title("what it costs; bands: all seeds")
-    for form, mark in (("sigjax", "-"), ("quotient", "x")):
+    for form, mark, library in (("sigjax", "-", "sigjax"), ("quotient", "x", "peer")):
         shown = dataset["slope"].sel(form=form)
-        slope.plot(dataset["logit"], shown.where(shown != 0), mark, markersize=4, label=form)
-    slope.plot(dataset["logit"], dataset["exact_slope"], "--", color="black", label="closed form")
+        slope.plot(
+            dataset["logit"],
+            shown.where(shown != 0),
+            mark,
+            color=MEANING[library],
+            markersize=4,
+            label=form,
+        )
+    slope.plot(dataset["logit"], dataset["exact_slope"], label="closed form", **THEORY)
     slope.set_yscale("log")
     slope.set_xlabel("logit of the chosen expert, the second's is 1 less (1)")
     slope.set_ylabel("gradient of its weight (1)")

@@ -37,6 +37,7 @@ from experiments.harness.stopwatch import (
     median_seconds,
     preparation,
 )
+from experiments.harness.style import MEANING
 
 TIMED = True
 CELLS = ("GRU", "LSTM")
@@ -260,6 +261,13 @@ def _shown(dataset: xr.Dataset, ratio: xr.DataArray) -> list[str]:
     return [c for c in there if bool(ratio.sel(contestant=c).notnull().any())]
 
 
+_LOOKS = {
+    "flax optimized": ("s", MEANING["peer"]),
+    "sigjax": ("o", MEANING["sigjax"]),
+    "torch": ("x", "0.4"),
+}
+
+
 def plot(dataset: xr.Dataset) -> Figure:
     """A panel a dtype, and one for what is besides; right of 1 is faster than Flax."""
     figure, (*axes, besides) = plt.subplots(1, 3, figsize=(18, 4.2))
@@ -281,8 +289,10 @@ def _draw(axis: Axes, dataset: xr.Dataset, ratio: xr.DataArray, names: list[str]
     rows = np.arange(len(names))[::-1]
     for contestant in _shown(dataset, ratio):
         values = ratio.sel(contestant=contestant).values.ravel()
-        mark = "sox"[CONTESTANTS.index(contestant) - 1]
-        axis.plot(values, rows, mark, label=contestant, markersize=8, fillstyle="none")
+        mark, colour = _LOOKS[contestant]
+        axis.plot(
+            values, rows, mark, color=colour, label=contestant, markersize=8, fillstyle="none"
+        )
     axis.axvline(1, color="0.5", linewidth=1)
     axis.set_yticks(rows, names)
     axis.set_xlabel("flax.nnx.RNN's time over this one's (1)\n(right of 1: faster than Flax)")

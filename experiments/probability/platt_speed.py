@@ -26,6 +26,7 @@ from sklearn.calibration import _sigmoid_calibration
 
 from experiments.harness import Claim, Settings, gather, sweep
 from experiments.harness.stopwatch import Call, Contestant, contestants, median_seconds
+from experiments.harness.style import COLOURS, MEANING
 from sigjax.calibration import fit_platt
 
 from ._distortions import DISTORTIONS
@@ -114,16 +115,23 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return [found["float32"], found["float64"].for_information()]
 
 
+_COLOURS = {
+    "sigjax, float32": MEANING["sigjax"],
+    "sigjax, float64": COLOURS[0],
+    PEER: MEANING["peer"],
+}
+
+
 def plot(dataset: xr.Dataset) -> Figure:
     """Seconds over the number of problems, and the ratio."""
     figure, (times, ratios) = plt.subplots(1, 2, figsize=(10, 4))
     seconds = dataset["seconds"]
     for contestant, mark in zip(seconds["contestant"].values, "os^", strict=True):
         of_one = seconds.sel(contestant=contestant)
-        line = times.plot(seconds["fits"], of_one, f"{mark}-", label=contestant)
+        colour = _COLOURS[str(contestant)]
+        times.plot(seconds["fits"], of_one, f"{mark}-", color=colour, label=contestant)
         if contestant != PEER:
             ratio = seconds.sel(contestant=PEER) / of_one
-            colour = line[0].get_color()
             ratios.plot(seconds["fits"], ratio, f"{mark}-", color=colour, label=contestant)
     ratios.axhline(_BAR, color="black", linewidth=1, linestyle=":", label="bar, float32")
     ratios.axhline(1, color="0.5", linewidth=1)

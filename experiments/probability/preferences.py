@@ -27,6 +27,7 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within, over_devices, reported
+from experiments.harness.style import MEANING, THEORY
 from experiments.oracle.ulps import every_16_bit_number, ulp_errors
 from sigjax.losses import odds_ratio_preference_loss, preference_loss
 
@@ -239,12 +240,22 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return found
 
 
+_COLOURS = {"sigjax": MEANING["sigjax"], "usual": MEANING["peer"]}
+
+
 def plot(dataset: xr.Dataset) -> Figure:
     """Error over margin; implicit over true reward; ORPO near certainty."""
     figure, (error, policy, odds) = plt.subplots(1, 3, figsize=(14, 4.2))
     for library, name in LIBRARIES.items():
         ulp = dataset["bfloat16_ulp"].sel(smoothing=SMOOTHING, library=library)
-        error.plot(ulp["bfloat16_margin"], ulp.clip(min=1e-2), ".", markersize=2, label=name)
+        error.plot(
+            ulp["bfloat16_margin"],
+            ulp.clip(min=1e-2),
+            ".",
+            color=_COLOURS[library],
+            markersize=2,
+            label=name,
+        )
     error.set_yscale("log")
     error.set_xlabel("margin: chosen less rejected score (1)")
     error.set_ylabel("error of the gradient (ulp of bfloat16)")
@@ -255,7 +266,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         part = dataset.isel(seed=seed)
         policy.plot(part["reward"], part["implied"], "o", markersize=4)
     ends = np.array([float(dataset["reward"].min()), float(dataset["reward"].max())])
-    policy.plot(ends, ends, "--", color="black", label="slope 1")
+    policy.plot(ends, ends, label="slope 1", **THEORY)
     policy.set_xlabel("reward that drew the preferences (1)")
     policy.set_ylabel(r"implicit reward $\beta\,\log(\pi/\pi_{ref})$ (1)")
     policy.set_title("DPO finds the reward; a colour a seed")
@@ -267,7 +278,15 @@ def plot(dataset: xr.Dataset) -> Figure:
     exact = -ratio / (1 + ratio * share_left)
     for (library, name), mark in zip(LIBRARIES.items(), ("o", "x"), strict=True):
         off = np.abs(certain["odds_slope"].sel(library=library) / exact - 1)
-        odds.plot(distance, off.clip(min=1e-9), mark, markersize=4, fillstyle="none", label=name)
+        odds.plot(
+            distance,
+            off.clip(min=1e-9),
+            mark,
+            color=_COLOURS[library],
+            markersize=4,
+            fillstyle="none",
+            label=name,
+        )
         missing = distance[np.isnan(off)]
         if missing.size:
             odds.axvspan(missing.min(), missing.max(), color="0.9", label=f"{name}: NaN")
