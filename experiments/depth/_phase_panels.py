@@ -73,12 +73,12 @@ def _map(axis: Any, dataset: xr.Dataset, name: str, quantity: str) -> None:
         axis.plot(below, dataset[f"{name}_map"].sel(poole=index), **THEORY)
         one = dataset.sel(drawn=index)
         settled, error = float(one[f"drawn_{name}"]), 2 * float(one[f"error_{name}"])
-        label = f"σ_w = {float(one['drawn_weight_variance']) ** 0.5:g}"
+        label = f"drawn, σ_w = {float(one['drawn_weight_variance']) ** 0.5:g}"
         axis.errorbar(settled, settled, yerr=error, xerr=error, fmt="o", label=label)
     axis.plot([], [], label="theory", **THEORY)
     axis.set_xlabel(f"{quantity} below a layer, {name} (1)")
     axis.set_ylabel("above it (1)")
-    axis.set_title(f"tanh, σ_b = 0.3: map of {name} (dots: drawn networks, deep down)")
+    axis.set_title(f"tanh, σ_b = 0.3: a layer's map of {name}")
     axis.legend()
 
 

@@ -1,12 +1,13 @@
 """How the figures look."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 # Okabe & Ito's colours, told apart with any colour vision (Wong 2011, Nature Methods 8:441).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-MEANING = MappingProxyType(
+MEANING: Mapping[str, str] = MappingProxyType(
     {
         "sigmoid": COLOURS[0],
         "tanh": COLOURS[1],
@@ -23,7 +24,9 @@ MEANING = MappingProxyType(
 What is not listed takes the palette's colours in turn.
 """
 
-THEORY = MappingProxyType({"color": "black", "linestyle": "--", "linewidth": 1.0})
+THEORY: Mapping[str, Any] = MappingProxyType(
+    {"color": "black", "linestyle": "--", "linewidth": 1.0}
+)
 """How a line that theory predicts is drawn."""
 
 
