@@ -1,8 +1,13 @@
-"""The exponential taken apart, and the logarithm near 1: what the whole family is made of.
+r"""The exponential taken apart, and the logarithm near 1: what the whole family is made of.
 
-Polynomials are minimax fits, made with mpmath, of the function that the comment above each
-names, highest power first: float32's exponential for the smallest relative error of $e^r$ (2^-28),
-the others by `mpmath.chebyfit`. `tests/functional/test_exponentials.py` holds them to mpmath.
+The exponential is reduced as by Cody & Waite (1980, Software Manual for the Elementary Functions):
+with $n$ the integer nearest to $x / \ln 2$, $e^{-x} = 2^{-n} e^r$ and $|r| \le \ln(2)/2$, where
+$\ln 2$ is a high part, short enough that its product with $n$ is exact, and a low part. The
+logarithm near 1 is $2 \operatorname{artanh}(z/2)$. What is left of both is a polynomial, highest
+power first: Chebyshev's fit, nearly the best one, of the function that the comment above it names;
+float32's exponential has within 1 % of the smallest possible error relative to $e^r$, 2^-28.
+`experiments/tools/coefficients.py` makes the fits, `tests/functional/test_exponentials.py` holds
+what is made of them to mpmath.
 """
 
 import math
