@@ -11,7 +11,6 @@ beside the device, the versions and the time they took, for the README to quote 
 """
 
 import dataclasses
-import json
 import subprocess
 import sys
 import time
@@ -22,9 +21,8 @@ from typing import Literal
 from experiments.harness import storage
 from experiments.harness.flags import parsed
 from experiments.harness.program import carried_out
+from experiments.harness.stored import newest
 from experiments.harness.usage import UsageError
-
-from .publish import newest
 
 # Speed first: it is what only the device can tell.
 EXPERIMENTS = ("speed", "gradient_depth", "accuracy")
@@ -80,20 +78,21 @@ def run_within(commands: Sequence[tuple[str, list[str]]], seconds: float) -> dic
 def gathered(results: Path, preset: str) -> str:
     """The tables and claims of what is finished, in Markdown."""
     parts = ["# On an accelerator"]
+    runs = newest(results)
     for name in EXPERIMENTS:
-        folder = newest(results, name, preset)
-        if folder is None:
+        run = next((run for run in runs.get(name, ()) if run.preset == preset), None)
+        if run is None:
             continue
-        record = json.loads((folder / "provenance.json").read_text("utf-8"))
+        record = run.record
         versions = ", ".join(f"{what} {which}" for what, which in record["versions"].items())
         parts.append(
             f"## {name}\n\n{record['device_kind']} ({record['backend']}), {versions}; preset "
             f"{preset}, {record['seconds']} s, {record['utc']}, commit {record['commit']}"
         )
-        if (folder / "table.md").exists():
-            parts.append((folder / "table.md").read_text("utf-8").strip())
-        claims = json.loads((folder / "claims.json").read_text("utf-8"))
-        lines = [f"| {c['name']} | {c['measured']} | {c['verdict']} |" for c in claims]
+        table = run.file("table.md")
+        if table is not None:
+            parts.append(table.read_text("utf-8").strip())
+        lines = [f"| {c.name} | {c.measured} | {c.verdict} |" for c in run.claims or ()]
         parts.append("\n".join(["| claim | measured | verdict |", "|---|---|---|", *lines]))
     return "\n\n".join(parts) + "\n"
 

@@ -24,6 +24,7 @@ from experiments.functions import certify
 from experiments.harness import storage
 from experiments.harness.flags import parsed
 from experiments.harness.program import carried_out
+from experiments.harness.stored import StoredRun, newest
 from experiments.harness.usage import UsageError
 
 from . import _brief
@@ -42,11 +43,10 @@ class Options:
     """Folder that holds the results."""
 
 
-def newest(results: Path, name: str, preset: str = "*") -> Path | None:
-    """The folder of the newest finished run of an experiment."""
-    found = results.glob(f"{name}/{preset}-*/provenance.json")
-    dated = [(json.loads(path.read_text("utf-8"))["utc"], path.parent) for path in found]
-    return max(dated)[1] if dated else None
+def _newest(runs: Sequence[StoredRun], *presets: str) -> Path | None:
+    """The folder of the newest run at one of the presets, or at any if none is named."""
+    fitting = [run for run in runs if not presets or run.preset in presets]
+    return max(fitting, key=lambda run: run.record["utc"]).folder if fitting else None
 
 
 _RUN = ("commit", "utc", "seconds")  # of a record
@@ -147,8 +147,9 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
     """Writes what there is; returns what was written."""
     written = []
     pages = _Pages(root)
+    runs = newest(results)
     for name in sorted({*_TABLES, *_BRIEF}):
-        folder = newest(results, name)
+        folder = _newest(runs.get(name, ()))
         if folder is None:
             continue
         if name in _TABLES:
@@ -158,7 +159,7 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
             dataset = storage.from_bytes((folder / "data.nc").read_bytes())
             pages.put("README.md", f"{name} in brief", _BRIEF[name](dataset))
         written.append(f"{name} from {folder}")
-    tried = newest(results, "certify", "paper")
+    tried = _newest(runs.get("certify", ()), "paper")
     if tried is not None:
         backend = json.loads((tried / "provenance.json").read_text("utf-8"))["backend"]
         path = root / "certificates" / f"float32-{backend}.json"
@@ -169,7 +170,7 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
         pages.put("docs/accuracy.md", "certify", f"\n{_certified(content)}\n")
         written.append(f"docs/accuracy.md and {path.name}: certify from {tried}")
     pages.write()
-    depth = newest(results, "gradient_depth")
+    depth = _newest(runs.get("gradient_depth", ()))
     if depth is not None:
         shutil.copyfile(depth / "figure.png", root / "docs" / "gradient_depth.png")
         written.append(f"docs/gradient_depth.png from {depth}")
