@@ -1,8 +1,8 @@
 r"""How deep a signal and a gradient can go: the edge of chaos, for tanh and for the logistic.
 
-Figure: the phase diagram of tanh (chi_1, with the critical line) and of the logistic; a layer's maps
-of the mean square q and of the correlation c, with where drawn networks settle; depth scales over
-the weight variance, predicted and measured in networks that are drawn; accuracy of trained networks
+Figure: the phase diagram of tanh (chi_1, critical line) and of the logistic; a layer's maps of the
+mean square q and of the correlation c, with where drawn networks settle; depth scales over the
+weight variance, predicted and measured in networks that are drawn; accuracy of trained networks
 over depth and weight variance, with 6 xi_c. Poole et al. 2016, NIPS 29, figures 1 and 2 (bias std
 0.3); Schoenholz et al. 2017, ICLR (arXiv:1611.01232), figures 2, 4 and 5 (bias variance
 0.05; 200 steps, the first of their three times of training).
