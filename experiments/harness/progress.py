@@ -12,6 +12,7 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_TO_READ = 0.1  # a finished point's file is read in less, hardly a point is measured in it
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
@@ -25,10 +26,21 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
 
 
 def _lines(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    begun = last = time.monotonic()
+    begun = started = shown = before = time.monotonic()
+    read = 0  # points that an earlier run left, which say nothing of what a new one takes
     for done, item in enumerate(items):
         now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES:
-            print(f"{what}: {done}/{total} points, {now - begun:.0f} s", file=sys.stderr)
-            last = now
+        if done == read + 1 and now - before < _SECONDS_TO_READ:
+            read, started = done, now
+        before = now
+        if now - shown >= _SECONDS_BETWEEN_LINES and done > read:
+            left = (now - started) / (done - read) * (total - done)
+            _say(f"{what}: {done}/{total} points, {now - begun:.0f} s, about {left:.0f} s left")
+            shown = now
         yield item
+    if shown > begun:
+        _say(f"{what}: {total}/{total} points, {time.monotonic() - begun:.0f} s")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
