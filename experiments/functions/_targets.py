@@ -1,4 +1,4 @@
-"""Functions of which is known how well sums of sigmoids can approximate them."""
+"""Functions for sums of sigmoids to approximate."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,31 +9,28 @@ from jax import Array
 
 
 class Target(NamedTuple):
-    """A function with a known Barron constant, on a ball around 0.
+    """A function on a ball around 0.
 
     Attributes:
       function: of points `[..., dimensions]`.
       dimensions: 1 or 2.
       radius: of the ball, on which points are uniform.
-      constant: $C_f = \\int |\\omega| |\\hat f(\\omega)| d\\omega$.
     """
 
     function: Callable[[Array], Array]
     dimensions: int
     radius: float
-    constant: float
 
 
 def _gaussian(x: Array) -> Array:
     return jnp.exp(-jnp.sum(x * x, axis=-1) / 2)
 
 
-# C_f of cos(w x) is |w|; of the Gaussian in d dimensions sqrt(2) Gamma((d + 1)/2) / Gamma(d/2).
 TARGETS = {
-    "cos 2x": Target(lambda x: jnp.cos(2 * x[..., 0]), 1, 1.0, 2.0),
-    "cos 6x": Target(lambda x: jnp.cos(6 * x[..., 0]), 1, 1.0, 6.0),
-    "Gaussian, 1-D": Target(_gaussian, 1, 3.0, 0.79788),
-    "Gaussian, 2-D": Target(_gaussian, 2, 3.0, 1.25331),
+    "cos 2x": Target(lambda x: jnp.cos(2 * x[..., 0]), 1, 1.0),
+    "cos 6x": Target(lambda x: jnp.cos(6 * x[..., 0]), 1, 1.0),
+    "Gaussian, 1-D": Target(_gaussian, 1, 3.0),
+    "Gaussian, 2-D": Target(_gaussian, 2, 3.0),
 }
 
 

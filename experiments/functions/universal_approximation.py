@@ -1,16 +1,21 @@
 r"""Sums of S-shapes approximate everything: how fast, and of what they are made.
 
 Figure: the S-shaped pieces of a trained network and their sum; the exact law of randomly drawn
-pieces, 1/(6n) for steps; squared errors of trained networks with one hidden layer under Barron's
-bound $(2 r C_f)^2 / n$; a hill in the plane made of S-shaped contours. Barron 1993, IEEE Trans.
-Inf. Theory 39:930-945; Cybenko 1989; Hornik, Stinchcombe & White 1989.
+pieces, 1/(6n) for steps, which is how Barron proved that n units leave a squared error of order
+1/n; what trained networks leave, far below it; a hill in the plane made of S-shaped contours.
+Barron 1993, IEEE Trans. Inf. Theory 39:930-945; Makovoz 1996, J. Approx. Theory 85:98-109;
+Cybenko 1989; Hornik, Stinchcombe & White 1989.
 
     python -m experiments run universal_approximation
 
-Time on 2 CPU cores: quick 20 s, paper over an hour (estimated). Must show: n times the error of n
-random steps is 1/6 within 10 % at every n, a slope of -1 within 0.05; no trained network above the
-bound. The bound is an upper one, and for few units above the variance of the target: no slope is
-asserted of trained networks, which may be steeper (Makovoz 1996).
+Time on 2 CPU cores: quick 20 s, paper 6 minutes (estimated). Must show: n times the error of n
+random steps is 1/6 and the slope -1, both within four standard errors; trained networks fall as
+fast as Makovoz's n^(-1 - 1/d) or faster, and 16 units leave less than a twentieth of the variance
+that 16 random steps leave.
+
+The paper preset stops at 256 units, 512 points and 20,000 steps of Adam. From 16 or 64 units on the
+error does not fall any further: what is left is how far Adam comes, in float32, not what the units
+could do, so that more of them show nothing more.
 """
 
 import dataclasses
@@ -30,7 +35,7 @@ from matplotlib.figure import Figure
 import sigjax
 from experiments.harness import Claim, Settings, gather, over_devices, sweep
 from experiments.harness.settings import wrong_value
-from experiments.harness.style import COLOURS
+from experiments.harness.style import COLOURS, THEORY
 
 from ._networks import Network, trainer
 from ._random_pieces import GAIN, random_pieces
@@ -52,7 +57,7 @@ class Config(Settings):
     """Hidden units of the trained networks; 4 and 16 are drawn."""
     points: int = 512
     """Points of the ball on which the squared error is trained and measured."""
-    steps: int = 1500
+    steps: int = 2500
     """Steps of Adam, with a rate that falls to 0 along a cosine."""
     learning_rate: float = 0.03
     """Adam's first rate."""
@@ -70,15 +75,13 @@ class Config(Settings):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Up to 64 units, 1,500 steps, 2,000 repeats."""
+        """Up to 64 units, 2,500 steps, 2,000 repeats."""
         return cls()
 
     @classmethod
     def paper(cls) -> "Config":
-        """Up to 1,024 units, 30,000 steps, 20,000 repeats."""
-        return cls(
-            repeats=20_000, units=(1, 4, 16, 64, 256, 1024), points=2048, steps=30_000, seeds=10
-        )
+        """Up to 256 units, 20,000 steps, 20,000 repeats."""
+        return cls(repeats=20_000, units=(1, 4, 16, 64, 256), steps=20_000, seeds=10)
 
 
 def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset:
@@ -88,23 +91,28 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
     inputs = in_ball(for_points, config.points, target)
     tests = in_ball(for_tests, 4 * config.points, target)
     values = target.function(tests)
-    errors, weights = over_devices(
+    data = (jnp.float32(target.radius), inputs, target.function(inputs), tests, values)
+    # One after the other: what a step needs of one network fits into a core's cache.
+    trained = over_devices(
         trainer(point["units"], config.steps, config.learning_rate),
         jax.random.split(for_starts, config.seeds),
-        *(jnp.float32(target.radius), inputs, target.function(inputs), tests, values),
-        in_axes=(0, None, None, None, None, None),
+        *(jnp.broadcast_to(each, (config.seeds, *each.shape)) for each in data),
+        one_by_one=True,
     )
-    best = Network(target.radius, point["units"], nnx.Rngs(0))
-    nnx.update(best, jax.tree.map(lambda leaf: leaf[int(np.argmin(errors))], weights))
-    trained = xr.Dataset(
+    best = int(np.argmin(trained.squared_error))
+    shapes = nnx.eval_shape(lambda: Network(target.radius, point["units"], nnx.Rngs(0)))
+    network = nnx.merge(
+        nnx.graphdef(shapes), jax.tree.map(lambda leaf: leaf[best], trained.weights)
+    )
+    found = xr.Dataset(
         {
-            "squared_error": ("seed", np.asarray(errors, np.float64)),
+            "squared_error": ("seed", np.asarray(trained.squared_error, np.float64)),
+            "largest_error": float(trained.largest_error[best]),
             "variance": float(jnp.var(values)),
-            "bound": (2 * target.radius * target.constant) ** 2 / point["units"],
         },
         coords={"seed": range(config.seeds)},
     )
-    return xr.merge([trained, _drawn(point, target, best)])
+    return xr.merge([found, _drawn(point, target, network)])
 
 
 _GRID = 81
@@ -153,67 +161,100 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """The exact law at every n, and the bound."""
+    """The law of random pieces, and how much better trained ones are."""
+    return [*_random_claims(dataset), *_trained_claims(dataset)]
+
+
+def _random_claims(dataset: xr.Dataset) -> list[Claim]:
+    """Each within four standard errors of the mean over the random networks."""
+    n = dataset["pieces"].values
+    drawn = dataset["error"] * dataset["pieces"] / dataset["law"]
+    means = drawn.mean("repeat")
+    deviations = drawn.std("repeat") / np.sqrt(drawn.sizes["repeat"])
+    # A slope is a weighted sum of what it is fitted to.
+    weights = np.log(n) - np.log(n).mean()
+    weights = weights / np.sum(weights**2)
     found = []
-    scaled = dataset["error"].mean("repeat") * dataset["pieces"] / dataset["law"]
     for shape in dataset["shape"].values:
-        part = scaled.sel(shape=shape)
+        mean, deviation = means.sel(shape=shape).values, deviations.sel(shape=shape).values
+        worst = int(np.argmax(np.abs(mean - 1) / deviation))
         law = float(dataset["law"].sel(shape=shape))
         source = "Maurey: (E|psi|^2 - |f|^2) / n" + (", 1/(6n)" if shape == "steps" else "")
-        mean = dataset["error"].sel(shape=shape).mean("repeat")
-        slope = np.polyfit(np.log(dataset["pieces"]), np.log(mean), 1)[0]
         found += [
             Claim(
-                name=f"random {shape}: n times the mean squared error over {law:.5f}, worst n",
+                name=f"random {shape}: n times the mean squared error, all n",
                 source=source,
-                expected=1.0,
-                measured=float(part[int(np.abs(part.values - 1).argmax())]),
-                tolerance=0.1,
+                expected=law,
+                measured=law * float(mean.mean()),
+                tolerance=4 * law * float(np.sqrt(np.sum(deviation**2))) / len(n),
+                kind="statistical",
+            ),
+            Claim(
+                name=f"random {shape}: n times the mean squared error, worst n ({n[worst]})",
+                source=source,
+                expected=law,
+                measured=law * float(mean[worst]),
+                tolerance=4 * law * float(deviation[worst]),
                 kind="statistical",
             ),
             Claim(
                 name=f"random {shape}: slope of log error over log n",
                 source=source,
                 expected=-1.0,
-                measured=float(slope),
-                tolerance=0.05,
+                measured=float(weights @ np.log(mean)) - 1,
+                tolerance=4 * float(np.sqrt(np.sum((weights * deviation / mean) ** 2))),
                 kind="statistical",
             ),
         ]
-    best = dataset["squared_error"].min("seed")
-    ratio = best / dataset["bound"]
-    for target in dataset["target"].values:
-        part = best.sel(target=target)
-        few, many = float(part[0]), float(part.min())
+    return found
+
+
+def _trained_claims(dataset: xr.Dataset) -> list[Claim]:
+    found = []
+    for name in dataset["target"].values:
+        target = dataset.sel(target=name)
+        best = target["squared_error"].min("seed")
+        few, many = int(best["units"].min()), PLANE_UNITS
+        slope = np.log(float(best.sel(units=many) / best.sel(units=few))) / np.log(many / few)
+        share = float(best.sel(units=many) / target["variance"].sel(units=many))
         found += [
             Claim(
-                name=f"{target}: squared error over Barron's bound, worst n",
-                source="Barron 1993, (2 r C_f)^2 / n; a network at least this good exists",
-                expected=1.0,
-                measured=float(ratio.sel(target=target).max()),
-                kind="exact",
+                name=f"{name}: slope of log squared error over log units, {few} to {many}",
+                source="Makovoz 1996: n^(-1 - 1/d) in d dimensions, even for steps",
+                expected=-1 - 1 / TARGETS[name].dimensions,
+                measured=slope,
+                kind="qualitative",
                 relation="<=",
             ),
             Claim(
-                name=f"{target}: squared error with one unit over the least one",
-                source="universal approximation: more units, less error",
-                expected=100,
-                measured=few / many,
+                name=f"{name}: what {many} units leave of the variance, over what random steps do",
+                source="1/(6n) of the 1/12 that f(x) = x has: random steps leave 2/n",
+                expected=0.05,
+                measured=share / (2 / many),
                 kind="qualitative",
-                relation=">=",
+                relation="<=",
+            ),
+            Claim(
+                name=f"{name}: largest error anywhere, most exact network",
+                source="Cybenko 1989: as near as one likes, everywhere",
+                expected=0.05,
+                measured=float(target["largest_error"].min()),
+                kind="qualitative",
+                relation="<=",
             ),
         ]
     return found
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Pieces, the law of random ones, the bound, and the plane."""
-    figure, ((pieces, law), (bound, plane)) = plt.subplots(2, 2, figsize=(12, 8.5))
+    """Pieces, the law of random ones, trained ones, and the plane."""
+    figure, ((pieces, law), (trained, plane)) = plt.subplots(2, 2, figsize=(12, 8.5))
     _plot_pieces(pieces, dataset.sel(target="cos 6x", units=DRAWN_UNITS))
     n = dataset["pieces"].values.astype(float)
     for shape, colour in zip(dataset["shape"].values, COLOURS, strict=False):
         errors = dataset["error"].sel(shape=shape)
-        label = f"random {shape}" + (f" of gain {GAIN:g}" if shape == "sigmoids" else "")
+        constant = float(dataset["law"].sel(shape=shape))
+        words = "1/(6n)" if shape == "steps" else f"gain {GAIN:g}; {constant:.4f}/n"
         law.errorbar(
             n,
             errors.mean("repeat"),
@@ -221,11 +262,10 @@ def plot(dataset: xr.Dataset) -> Figure:
             2 * errors.std("repeat") / np.sqrt(errors.sizes["repeat"]),
             fmt="o",
             color=colour,
-            label=label,
+            label=f"random {shape} ({words})",
         )
-        constant = float(dataset["law"].sel(shape=shape))
-        words = "1/(6n)" if shape == "steps" else f"{constant:.4f}/n"
-        law.plot(n, constant / n, color=colour, linewidth=1, label=f"exact: {words}")
+        law.plot(n, constant / n, **THEORY)
+    law.plot([], [], **THEORY, label="exact law")
     law.set_xscale("log", base=2)
     law.set_yscale("log")
     law.set_xlabel("random pieces n (1)")
@@ -235,18 +275,17 @@ def plot(dataset: xr.Dataset) -> Figure:
     units = dataset["units"].values.astype(float)
     for target, colour in zip(dataset["target"].values, COLOURS, strict=False):
         part = dataset.sel(target=target)
-        bound.plot(units, part["squared_error"].min("seed"), "o-", color=colour, label=str(target))
-        bound.plot(units, part["bound"], "--", color=colour, linewidth=1)
-        bound.axhline(float(part["variance"][0]), color=colour, linewidth=0.8, linestyle=":")
-    bound.plot([], [], "--", color="0.3", label="Barron's bound")
-    bound.plot([], [], ":", color="0.3", label="variance of the target")
-    bound.set_xscale("log", base=2)
-    bound.set_yscale("log")
-    bound.set_ylim(bottom=1e-9)
-    bound.set_xlabel("hidden units n (1)")
-    bound.set_ylabel("squared error, best start (1)")
-    bound.set_title("trained networks stay under the bound")
-    bound.legend(ncols=2, loc="lower left")
+        left = part["squared_error"] / part["variance"]
+        trained.plot(units, left.min("seed"), "o-", color=colour, label=str(target))
+        low, high = left.min("seed"), left.max("seed")
+        trained.fill_between(units, low, high, color=colour, alpha=0.15, linewidth=0)
+    trained.plot(units, 2 / units, **THEORY, label="random steps, f(x) = x: 2/n")
+    trained.set_xscale("log", base=2)
+    trained.set_yscale("log")
+    trained.set_xlabel("hidden units n (1)")
+    trained.set_ylabel("squared error over the target's variance (1)")
+    trained.set_title("trained pieces: best start, and all of them")
+    trained.legend(loc="lower left")
     _plot_plane(plane, dataset.sel(target="Gaussian, 2-D", units=PLANE_UNITS))
     return figure
 
