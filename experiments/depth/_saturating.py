@@ -1,6 +1,8 @@
 """Trains Glorot & Bengio's networks, and watches their layers saturate."""
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -12,23 +14,26 @@ import sigjax
 from experiments.datasets import images, shapeset
 from experiments.datasets.images import Batch
 
-from ._choice import choice
-from ._deep import Parameters, forward
 from ._network import cross_entropy
 from ._signals_at_start import OBSERVED, limits
 
 # Activation and number of hidden layers of the networks that are trained.
 TRAINED = (("sigmoid", 4), ("sigmoid", 5), ("tanh", 5), ("softsign", 5))
 ACTIVATIONS = {"sigmoid": sigjax.sigmoid, "tanh": jnp.tanh, "softsign": jax.nn.soft_sign}
-_DEEPEST = max(depth for _, depth in TRAINED)
+CLASSES = {"shapes": shapeset.CLASSES, "digits": images.CLASSES}
 BLOCKS = 50  # times at which the layers are looked at
+
+# Kernel and biases of each layer, from the first to the readout. They are arrays of their own, not
+# slices of one, and depth and activation are fixed in each program: a step is five times as fast
+# as in one program for all networks, which copies the kernels around its loop over layers.
+Layers = Sequence[tuple[Array, Array]]
 
 
 class Watched(NamedTuple):
-    """What was seen before each block of steps, the layers of a shallow network first.
+    """What was seen before each block of steps.
 
     Attributes:
-      mean: activation, `[block, layer]`.
+      mean: activation, `[block, layer]`, from the first hidden layer to the last.
       percentile: 98th, of |activation|, `[block, layer]`.
       accuracy: on the 300 images that are followed, `[block]`.
     """
@@ -38,73 +43,75 @@ class Watched(NamedTuple):
     accuracy: Array
 
 
+def forward(layers: Layers, x: Array, activation: Callable[[Array], Array]) -> list[Array]:
+    """The activations of every hidden layer `[batch, width]`, and the logits as the last entry."""
+    *hidden, (readout, offset) = layers
+    found = []
+    for kernel, bias in hidden:
+        x = activation(x @ kernel + bias)
+        found.append(x)
+    return [*found, x @ readout + offset]
+
+
 def trainer(
     key: Array, data: Literal["shapes", "digits"], *, width: int, steps: int, batch: int
-) -> Callable[[Array, Array, Array], Watched]:
-    """A program that trains a network of an activation, depth and learning rate; one serves all.
+) -> Callable[[str, int, float], Watched]:
+    """What trains a network of an activation, a number of hidden layers and a learning rate.
 
     Standard weights, biases 0, plain stochastic gradient descent. Every network starts from the
     same random numbers and sees the same images.
     """
     for_data, for_weights, for_steps = jax.random.split(key, 3)
-    observed, draw, classes = _source(data, for_data, batch)
-    functions = tuple(ACTIVATIONS.values())
+    observed, draw = _source(data, for_data, batch)
     inputs = observed.inputs.shape[1]
 
-    def start() -> Parameters:
-        first, hidden, readout = jax.random.split(for_weights, 3)
+    def start(depth: int) -> Layers:
+        sizes = (inputs, *[width] * depth, CLASSES[data])
+        layers = []
+        for number, shape in enumerate(itertools.pairwise(sizes)):
+            limit = limits(*shape)["standard"]
+            draws = jax.random.uniform(
+                jax.random.fold_in(for_weights, number), shape, minval=-limit, maxval=limit
+            )
+            layers.append((draws, jnp.zeros(shape[1])))
+        return layers
 
-        def uniform(key: Array, shape: tuple[int, ...]) -> Array:
-            limit = limits(*shape[-2:])["standard"]
-            return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
-
-        return Parameters(
-            first=uniform(first, (inputs, width)),
-            first_bias=jnp.zeros(width),
-            hidden=uniform(hidden, (_DEEPEST - 1, width, width)),
-            hidden_bias=jnp.zeros((_DEEPEST - 1, width)),
-            readout=uniform(readout, (width, classes)),
-            readout_bias=jnp.zeros(classes),
-        )
-
-    @jax.jit
-    def run(activation: Array, depth: Array, rate: Array) -> Watched:
+    @functools.partial(jax.jit, static_argnums=(0, 1))
+    def run(activation: str, depth: int, rate: float) -> Watched:
         optimizer = optax.sgd(rate)
+        function = ACTIVATIONS[activation]
 
-        def read(parameters: Parameters, x: Array) -> tuple[Array, Array]:
-            return forward(parameters, x, choice(functions, activation), depth)
-
-        def step(parameters: Parameters, key: Array) -> tuple[Parameters, None]:
+        def step(layers: Layers, key: Array) -> tuple[Layers, None]:
             seen = draw(key)
 
-            def loss(parameters: Parameters) -> Array:
-                return cross_entropy(read(parameters, seen.inputs)[0], seen.labels)
+            def loss(layers: Layers) -> Array:
+                return cross_entropy(forward(layers, seen.inputs, function)[-1], seen.labels)
 
-            gradient = jax.grad(loss)(parameters)
-            updates, _ = optimizer.update(gradient, optimizer.init(parameters))
-            return optax.apply_updates(parameters, updates), None
+            updates, _ = optimizer.update(jax.grad(loss)(layers), optimizer.init(layers))
+            return optax.apply_updates(layers, updates), None
 
-        def block(parameters: Parameters, keys: Array) -> tuple[Parameters, Watched]:
-            logits, layers = read(parameters, observed.inputs)
+        def block(layers: Layers, keys: Array) -> tuple[Layers, Watched]:
+            *hidden, logits = forward(layers, observed.inputs, function)
             right = jnp.argmax(logits, -1) == observed.labels
+            activations = jnp.stack(hidden)
             watched = Watched(
-                mean=jnp.mean(layers, (1, 2)),
-                percentile=jnp.percentile(jnp.abs(layers), 98, axis=(1, 2)),
+                mean=jnp.mean(activations, (1, 2)),
+                percentile=jnp.percentile(jnp.abs(activations), 98, axis=(1, 2)),
                 accuracy=jnp.mean(right.astype(jnp.float32)),
             )
-            return lax.scan(step, parameters, keys)[0], watched
+            return lax.scan(step, layers, keys)[0], watched
 
         keys = jax.random.split(for_steps, (BLOCKS, max(1, steps // BLOCKS)))
-        return lax.scan(block, start(), keys)[1]
+        return lax.scan(block, start(depth), keys)[1]
 
     return run
 
 
-def _source(data: str, key: Array, batch: int) -> tuple[Batch, Callable[[Array], Batch], int]:
-    """Images that are followed, how to draw those of a step, and the number of classes."""
+def _source(data: str, key: Array, batch: int) -> tuple[Batch, Callable[[Array], Batch]]:
+    """Images that are followed, and how to draw those of a step."""
     if data == "shapes":
         observed = shapeset.shapes(key, OBSERVED)
-        return observed, lambda key: shapeset.shapes(key, batch), shapeset.CLASSES
+        return observed, lambda key: shapeset.shapes(key, batch)
     everything = images.digits(key, images.DIGITS)
     observed = Batch(everything.inputs[:OBSERVED], everything.labels[:OBSERVED])
 
@@ -112,4 +119,4 @@ def _source(data: str, key: Array, batch: int) -> tuple[Batch, Callable[[Array],
         chosen = jax.random.randint(key, (batch,), OBSERVED, images.DIGITS)
         return Batch(everything.inputs[chosen], everything.labels[chosen])
 
-    return observed, draw, images.CLASSES
+    return observed, draw

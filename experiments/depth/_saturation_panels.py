@@ -1,11 +1,14 @@
 """The figure of saturation: layers over training, and layers before it."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from experiments.harness.style import COLOURS, THEORY
+
 from ._saturating import TRAINED
-from ._signals_at_start import WEIGHTS
+from ._signals_at_start import ACTIVATION_STD, GRADIENT_RATIO, WEIGHTS
 
 
 def plot(dataset: xr.Dataset) -> Figure:
@@ -16,27 +19,37 @@ def plot(dataset: xr.Dataset) -> Figure:
         one = dataset.sel(activation=activation, depth=depth, layer=slice(1, depth))
         curves = one["mean"] if activation == "sigmoid" else one["percentile"]
         for index, layer in enumerate(one["layer"].values):
-            colour = plt.get_cmap("viridis")(index / depth)
-            axis.plot(
-                dataset["step"], curves.sel(layer=layer), color=colour, label=f"layer {layer}"
-            )
-        right = f"right at the end: {100 * float(one['accuracy'].isel(step=-1)):.0f} %"
-        axis.set_title(f"{activation}, {depth} hidden layers ({right})")
-        name = "mean activation" if activation == "sigmoid" else "98th percentile of |activation|"
-        axis.set_ylabel(f"{name} (1)")
+            shade = plt.get_cmap("viridis")(index / depth)
+            axis.plot(dataset["step"], curves.sel(layer=layer), color=shade, label=f"layer {layer}")
+        right = f"{100 * float(one['accuracy'].isel(step=-1)):.0f} %"
+        chance = f"{100 * float(dataset['chance']):.0f} %"
+        axis.set_title(f"{activation}, {depth} hidden layers: {right} right (chance {chance})")
+        what = "mean activation" if activation == "sigmoid" else "98th percentile of |activation|"
+        axis.set_ylabel(f"{what} (1)")
         axis.set_ylim(-0.03, 1.03)
         axis.set_xlabel("step of training")
         axis.legend(ncols=2)
+    layers = dataset["initial_layer"].values
     for axis, name, label in (
         (axes[0, 2], "activation_std", "activations"),
         (axes[1, 2], "gradient_std", "back-propagated gradient"),
     ):
-        for weights in WEIGHTS:
+        for weights, colour in zip(WEIGHTS, COLOURS, strict=False):
             values = dataset[name].sel(weights=weights)
-            axis.plot(dataset["initial_layer"], values, "o-", label=f"{weights} weights")
+            axis.plot(layers, values, "o", color=colour, label=f"{weights} weights")
+            axis.plot(layers, _expected(weights, name, float(values[-1])), **THEORY)
+        axis.plot([], [], **THEORY, label="in float64, of N(0, 1) inputs")
         axis.set_yscale("log")
+        axis.set_xticks(layers)
         axis.set_xlabel("layer, from input to output")
         axis.set_ylabel(f"standard deviation of the {label} (1)")
         axis.set_title("tanh before training")
         axis.legend()
     return figure
+
+
+def _expected(weights: str, name: str, last: float) -> np.ndarray:
+    """What theory has of each layer; of gradients it has ratios, so they start from the last."""
+    if name == "activation_std":
+        return np.array(ACTIVATION_STD[weights])
+    return last * np.cumprod((1, *reversed(GRADIENT_RATIO[weights])))[::-1]

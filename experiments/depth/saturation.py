@@ -8,37 +8,31 @@ AISTATS, PMLR 9:249-256, figures 2, 3, 6 and 7, on images of shapes drawn for ev
 
     python -m experiments run saturation [--data digits]
 
-Time on 2 CPU cores: quick 40 s, paper 1 h (estimated). Must show: the last layer of sigmoids goes
-to 0 at once while the others stay above 0.4, and 4 layers escape from that plateau; tanh layers
-saturate from the first one on; standard weights shrink activations upwards and gradients downwards,
-normalised ones less.
+Time on 2 CPU cores: quick 40 s, paper 10 minutes (estimated). Must show: the last layer of sigmoids
+goes to 0 at once while the others stay above 0.4 and nothing is learned; 4 layers escape from that
+plateau and 5 do not; tanh layers saturate from the first one on; standard weights shrink activations
+upwards and gradients downwards, normalised ones less.
+
+The paper trains 1,000 units a layer for 5 million steps, at a rate that it chose by validation;
+here 500 units learn for 30,000 steps at a rate of 0.1. That brings the events nearer: with 200
+units the plateau of 4 layers ends after 4,800 steps at a rate of 0.3, and 16,000 at 0.1. Claimed is
+that it begins and ends, not when; that 5 layers do not escape is claimed of these steps only.
 """
 
 import dataclasses
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
 
 from experiments.harness import Claim, Settings, gather, reported, sweep
 
-from ._saturating import ACTIVATIONS, BLOCKS, TRAINED, trainer
+from ._saturating import BLOCKS, CLASSES, TRAINED, trainer
 from ._saturation_panels import plot as plot
-from ._signals_at_start import WEIGHTS, signals_at_start
+from ._signals_at_start import ACTIVATION_STD, GRADIENT_RATIO, WEIGHTS, signals_at_start
 
-# Computed once for N(0, 1) inputs and width 1000 in float64: activations by layer, and the ratio
-# of the back-propagated gradient at layer l to that at l + 1.
-ACTIVATION_STD = {
-    "standard": (0.460, 0.250, 0.141, 0.081, 0.047),
-    "normalized": (0.628, 0.487, 0.409, 0.358, 0.322),
-}
-GRADIENT_RATIO = {
-    "standard": (0.470, 0.542, 0.567, 0.574),
-    "normalized": (0.679, 0.797, 0.854, 0.885),
-}
 _LATE = slice(-5, None)  # the last tenth of what was watched
 
 
@@ -50,7 +44,7 @@ class Config(Settings):
     """What is learned: shapes, drawn anew for every example, or digits."""
     width: int = 200
     """Units of a hidden layer in training."""
-    steps: int = 5_000
+    steps: int = 8_000
     """Steps of stochastic gradient descent."""
     batch: int = 10
     """Examples in a step, as in the paper."""
@@ -65,13 +59,13 @@ class Config(Settings):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Width 200, 5,000 steps."""
+        """Width 200, 8,000 steps."""
         return cls()
 
     @classmethod
     def paper(cls) -> "Config":
-        """60,000 steps at width 500, past the plateau; the paper has 1000 and 5 million."""
-        return cls(width=500, steps=60_000)
+        """30,000 steps at width 500, well past the plateau."""
+        return cls(width=500, steps=30_000, sigmoid_rate=0.1)
 
 
 def measure(config: Config, key: Array) -> xr.Dataset:
@@ -85,13 +79,12 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         """One network, watched."""
         name, depth = point["activation"], point["depth"]
         rate = config.sigmoid_rate if name == "sigmoid" else config.tanh_rate
-        index = list(ACTIVATIONS).index(name)
-        found = run(jnp.int32(index), jnp.int32(depth), jnp.float32(rate))
+        found = run(name, depth, rate)
         mean, percentile, accuracy = (np.asarray(part, np.float64) for part in found)
         return xr.Dataset(
             {
-                "mean": (("step", "layer"), mean[:, :depth]),
-                "percentile": (("step", "layer"), percentile[:, :depth]),
+                "mean": (("step", "layer"), mean),
+                "percentile": (("step", "layer"), percentile),
                 "accuracy": ("step", accuracy),
             },
             coords={
@@ -105,13 +98,14 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 
     networks = [{"activation": a, "depth": d} for a, d in TRAINED]
     initial = [{"weights": name} for name in WEIGHTS]
-    trained = gather(networks, sweep(networks, train))
+    trained = gather(networks, sweep(networks, train)).assign(chance=1 / CLASSES[config.data])
     return trained.merge(gather(initial, sweep(initial, draw)), join="outer")
 
 
 def _trained_claims(dataset: xr.Dataset) -> list[Claim]:
     source = "Glorot & Bengio 2010, figure 2"
     found = []
+    chance = float(dataset["chance"])
     for depth in (4, 5):
         one = dataset.sel(activation="sigmoid", depth=depth, layer=slice(1, depth))
         means = one["mean"]
@@ -121,7 +115,7 @@ def _trained_claims(dataset: xr.Dataset) -> list[Claim]:
             Claim(
                 name=f"sigmoid, {depth} layers: lowest mean activation of the last hidden layer",
                 source=source,
-                expected=0.1,
+                expected=0.05,
                 measured=float(last.min()),
                 kind="qualitative",
                 relation="<=",
@@ -134,12 +128,34 @@ def _trained_claims(dataset: xr.Dataset) -> list[Claim]:
                 kind="qualitative",
                 relation=">=",
             ),
-            reported(
-                f"sigmoid, {depth} layers: accuracy at the end, past the plateau or on it",
-                f"{source}: 4 layers escape around epoch 100, 5 never",
-                float(one["accuracy"].isel(step=_LATE).mean()),
+            # On 300 images the accuracy of guessing scatters by a sixth of itself.
+            Claim(
+                name=f"sigmoid, {depth} layers: accuracy at the end over chance",
+                source=f"{source}: 4 layers escape around epoch 100, 5 never",
+                expected=1.5,
+                measured=float(one["accuracy"].isel(step=_LATE).mean()) / chance,
+                kind="qualitative",
+                relation=">=" if depth == 4 else "<=",
             ),
         ]
+    escaping = dataset.sel(activation="sigmoid", depth=4)
+    last = escaping["mean"].sel(layer=4)
+    learning = escaping["step"].values[escaping["accuracy"].values >= 2 * chance]
+    found += [
+        Claim(
+            name="sigmoid, 4 layers: mean of the last hidden layer at the end over the lowest",
+            source=f"{source}: it desaturates slowly",
+            expected=2.0,
+            measured=float(last.isel(step=_LATE).mean() / last.min()),
+            kind="qualitative",
+            relation=">=",
+        ),
+        reported(
+            "sigmoid, 4 layers: steps on the plateau, until the accuracy is twice chance",
+            f"{source}: about 100 epochs of 20,000 steps",
+            float(learning[0]) if learning.size else np.inf,
+        ),
+    ]
     high = dataset["percentile"].sel(activation="tanh", depth=5).isel(step=_LATE).mean("step")
     steps_down = -np.diff(high.sel(layer=slice(1, 4)))
     found.append(

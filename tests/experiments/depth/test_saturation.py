@@ -1,13 +1,14 @@
 """Saturation of top layers."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.datasets import shapeset
 from experiments.depth import saturation
-from experiments.depth._saturating import ACTIVATIONS, BLOCKS, trainer
+from experiments.depth._saturating import BLOCKS, CLASSES, forward, trainer
 
 
 @pytest.mark.proof
@@ -22,8 +23,20 @@ def test_saturation(small_run):
 @pytest.mark.proof
 def test_saturation_on_shapes_that_are_drawn_for_every_example():
     run = trainer(jax.random.key(0), "shapes", width=60, steps=2000, batch=10)
-    tanh = list(ACTIVATIONS).index("tanh")
-    found = run(jnp.int32(tanh), jnp.int32(2), jnp.float32(0.05))
-    assert found.accuracy[-1] > 2 / shapeset.CLASSES  # twice what chance gives
-    assert found.mean.shape == (BLOCKS, 5)
+    found = run("tanh", 2, 0.05)
+    assert found.accuracy[-1] > 2 / CLASSES["shapes"]  # twice what chance gives
+    assert found.mean.shape == (BLOCKS, 2)
     assert np.isfinite(found.mean).all()
+
+
+def test_a_network_gives_the_activations_of_every_layer_and_its_logits():
+    rng = np.random.default_rng(0)
+    sizes = (5, 6, 4, 3)
+    layers = [(rng.normal(size=s), rng.normal(size=s[1])) for s in itertools.pairwise(sizes)]
+    x = rng.normal(size=(7, 5))
+    found = forward(jax.tree.map(jnp.float32, layers), jnp.float32(x), jnp.tanh)
+    (a, b), (c, d), (e, f) = layers
+    first = np.tanh(x @ a + b)
+    second = np.tanh(first @ c + d)
+    for each, expected in zip(found, (first, second, second @ e + f), strict=True):
+        np.testing.assert_allclose(each, expected, atol=1e-5)
