@@ -3,9 +3,6 @@
 import re
 from pathlib import Path
 
-import jax.numpy as jnp
-from flax import nnx
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -33,7 +30,7 @@ def test_the_probe_says_what_stands_below_it(capsys):
 
 
 def test_the_gates_have_the_shape_that_is_printed(capsys):
-    exec(BLOCKS[2], {"jnp": jnp, "nnx": nnx})
+    exec(BLOCKS[2], {})
     assert capsys.readouterr().out.strip() == BLOCKS[2].rpartition("# ")[2].strip()
 
 

@@ -108,7 +108,7 @@ def _of_length(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Da
     seconds = median_seconds(calls, config.rounds)
     analyses: list[Any] = [program.memory_analysis() for program in programs.values()]
     memory = [float(a.temp_size_in_bytes) if a else np.nan for a in analyses]
-    # The programs that are timed have the size, too: with b = 0 the plain one.
+    # The same programs give the sizes; that of b = 0 comes from the plain formula.
     outputs = {
         FORMS[0]: functools.partial(programs["all pairs"], *given, jnp.float32(0)),
         FORMS[1]: calls["sigjax"],
@@ -184,7 +184,7 @@ class Model(nnx.Module):
 def _train(key: Array, has_gate: Array, *, config: Config) -> tuple[Array, Array, Array]:
     """The loss by step; the share of attention on the first token; the mean gate.
 
-    Without a gate its parameters stay as they are, which is 1/2, a factor and no gate.
+    "No gate" freezes the gate's parameters: it is the constant factor 1/2.
     """
     length = config.length
     parts: Any = nnx.split(Model(length, nnx.Rngs(key)), nnx.Param, ...)

@@ -16,9 +16,12 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+import xarray as xr
 
 from experiments.functions import certify
 from experiments.harness import storage
@@ -140,7 +143,7 @@ _TABLES = {
     "speed": "docs/speed.md",
     "speed_gates": "docs/speed.md",
 }
-_BRIEF = {"accuracy": _brief.accuracy, "speed": _brief.speed, "gates_low_precision": _brief.gates}
+_BRIEF = {"speed": _brief.speed, "gates_low_precision": _brief.gates}
 
 
 def publish(results: Path, root: Path = ROOT) -> list[str]:
@@ -148,16 +151,21 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
     written = []
     pages = _Pages(root)
     runs = newest(results)
-    for name in sorted({*_TABLES, *_BRIEF}):
+    certified = json.loads((root / "certificates" / "float32-cpu.json").read_text("utf-8"))
+    brief: dict[str, Callable[[xr.Dataset], str]] = {
+        "accuracy": partial(_brief.accuracy, certified=certified["errors"]),
+        **_BRIEF,
+    }
+    for name in sorted({*_TABLES, *brief}):
         folder = _newest(runs.get(name, ()))
         if folder is None:
             continue
         if name in _TABLES:
             table = (folder / "table.md").read_text("utf-8").strip()
             pages.put(_TABLES[name], name, f"\n{table}\n")
-        if name in _BRIEF:
+        if name in brief:
             dataset = storage.from_bytes((folder / "data.nc").read_bytes())
-            pages.put("README.md", f"{name} in brief", _BRIEF[name](dataset))
+            pages.put("README.md", f"{name} in brief", brief[name](dataset))
         written.append(f"{name} from {folder}")
     tried = _newest(runs.get("certify", ()), "paper")
     if tried is not None:

@@ -26,10 +26,10 @@ def diagnose(
     same shapes costs little more than the gradient.
 
     Layers are the modules inside the model that own parameters, and recurrent cells. Layers that
-    are scanned over (`nnx.scan` over a stack) have a row each, and so has each call of a layer. Of
-    what is inside a loop over time the recurrent state is measured, and the parameters; with
-    `per_step` each layer at each step. For a pytree a layer is an operation (product, convolution,
-    look-up) that uses a parameter, named by where the parameter is in the tree.
+    are scanned over (`nnx.scan` over a stack) have a row each, and so has each call of a layer.
+    Inside a loop over time only the recurrent state and the parameters are measured; `per_step`
+    adds a row for each layer at each step. For a pytree a layer is an operation (product,
+    convolution, look-up) that uses a parameter, named by where the parameter is in the tree.
 
     Args:
       model: an `nnx.Module`, unmodified, or any pytree whose floating arrays are parameters: a

@@ -57,12 +57,14 @@ def index(results: Mapping[str, Published], package: str) -> str:
     parts = [
         "# Gallery",
         "Every figure at its paper's size, with its data, claims and where it comes from, as "
-        "`make publish PRESET=paper` took it from finished runs. Of the claims "
-        f"{format_counts(verdicts)}.",
+        "`make publish PRESET=paper` took it from finished runs. Of the claims of these "
+        f"{len(results)} experiments {format_counts(verdicts)}.",
     ]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        parts.append(f"Not published yet: {names}. `make figures` has them at quick size.")
+        parts.append(
+            f"Not published yet, nor counted: {names}. `make figures` has them at quick size."
+        )
     for theme, members in experiment.themes(package).items():
         shown = [results[name] for name in members if name in results]
         if shown:

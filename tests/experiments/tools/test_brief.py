@@ -15,10 +15,15 @@ def test_accuracy_is_a_row_a_function():
         "order": list(_brief.ORDERS),
     }
     dataset = xr.Dataset({"ulp": (tuple(coordinates), ulp)}, coordinates)
-    lines = _brief.accuracy(dataset).splitlines()
+    certified = {
+        function: {order: {"largest_error_ulp": 0.25 * i} for i, order in enumerate(_brief.ORDERS)}
+        for function in _brief.FUNCTIONS
+    }
+    lines = _brief.accuracy(dataset, certified).splitlines()
     assert lines[0] == "|  | float32, sigjax | float32, jax | bfloat16, sigjax | bfloat16, jax |"
     assert (
-        lines[3] == "| `log_sigmoid` | 12 / 13 / 14 | 15 / 16 / 17 | 18 / 19 / 20 | 21 / 22 / 23 |"
+        lines[3]
+        == "| `log_sigmoid` | 0 / 0.25 / 0.5 | 15 / 16 / 17 | 18 / 19 / 20 | 21 / 22 / 23 |"
     )
     assert len(lines) == 7
 

@@ -75,7 +75,7 @@ def test_other_settings_than_the_papers_are_not_published(run, package, tmp_path
     said, folder = _published(run("--count", "5"), tmp_path, package)
     assert "other settings" in said[0]
     assert {path.name for path in folder.iterdir()} == {"index.md"}
-    assert "Not published yet: `squares`" in (folder / "index.md").read_text("utf-8")
+    assert "Not published yet, nor counted: `squares`" in (folder / "index.md").read_text("utf-8")
 
 
 def test_a_run_that_does_not_say_its_code_or_lost_its_data_is_not_published(run, package, tmp_path):
