@@ -188,7 +188,7 @@ def _initial_claims(dataset: xr.Dataset) -> list[Claim]:
                     source="Glorot & Bengio 2010, figures 6 and 7, computed for N(0, 1) inputs",
                     expected=table[weights][worst],
                     measured=float(values[worst]),
-                    tolerance=0.03,
+                    tolerance=0.02,
                     kind="statistical",
                     relative=True,
                 )
