@@ -16,7 +16,7 @@ from ._flat import Flat
 from ._layers import marked_layers, operation_layers
 from ._mark import Layer, mark_of, marked
 from ._plan import Plan, plan_of
-from ._sums import Sums, plain_squares, run_squares, totals
+from ._sums import ACCUMULATORS, over_runs, plain_squares, run_squares, totals
 from ._tap import joined
 from ._uses import Use, use_of
 
@@ -211,10 +211,11 @@ def _joined_parameters(
     if parameters[group[0]].size <= _SMALL:  # one operation for all of them
         together = jnp.stack([jnp.stack(pair) for pair in pairs])
         return totals(_over(run_squares, stack + 2)(jnp.moveaxis(together, 1, stack + 1)))
-    slopes = [_over(run_squares, stack)(gradient) for gradient, _ in pairs]
+    slopes = jnp.stack([_over(run_squares, stack)(gradient) for gradient, _ in pairs])
     sizes = jnp.stack([_over(plain_squares, stack)(parameter) for _, parameter in pairs])
-    gradients_in_all = totals(Sums(*map(jnp.stack, zip(*slopes, strict=True))))
-    return jnp.stack([gradients_in_all, totals(Sums(sizes, sizes * 0))], -2)
+    plain = over_runs(sizes)[..., None]
+    none = jnp.zeros_like(plain, shape=(*plain.shape[:-1], ACCUMULATORS - 1))
+    return jnp.stack([totals(slopes), jnp.concatenate([plain, none], -1)], -2)
 
 
 # Parameters with so few elements are copied into one array rather than summed one by one.

@@ -42,86 +42,85 @@ _SCALES = {"float32": _Scales(-80, 120, 100, -96), "float64": _Scales(-900, 1000
 _RUN = 256
 
 
-class Sums(NamedTuple):
-    """Sums of squares of runs of numbers, `[..., runs]`.
-
-    Attributes:
-      plain: of the numbers as they are.
-      scaled: of the numbers scaled, where the plain sum is out of its range.
-    """
-
-    plain: Array
-    scaled: Array
-
-
 @jax.jit
 def plain_squares(x: Array) -> Array:
-    """Sums of squares of each run for numbers of usual size, such as weights: no scaled ones."""
-    return _sum_of_squares(_runs(x.astype(_wide(x))))
+    """Sums of squares of each run, `[runs]`, for numbers of usual size, such as weights."""
+    runs = _runs(x.astype(_wide(x)))
+    return _sums_along(runs * runs, 0)
 
 
 @jax.jit
-def run_squares(x: Array) -> Sums:
-    """Sums of squares of each run of numbers, plain, and scaled where that is needed.
+def run_squares(x: Array) -> Array:
+    """Sums of squares of each run of numbers: as they are, scaled down, and scaled up.
 
-    A plain sum that is out of its range has beside it the sum of the same numbers, scaled down if
-    it is too large (or not finite) and up if it is too small. `totals` tells which from the plain
-    one. It is compiled once for each shape, and one operation in the program that calls it.
+    `totals` tells by the first whether it is in its range, or which of the others is to be taken.
+    All three are made whatever the numbers are, by one operation on the array: scaling by what the
+    first sum says would be a second one, which waits for the first, and XLA would take longer to
+    compile the choice of a scale than the sums. It is traced once for each shape.
 
     Args:
       x: floating array of any shape.
 
     Returns:
-      `Sums`, float64 for float64, else float32. How many runs there are depends on the shape and
-      sharding alone.
+      `[3, runs]`, float64 for float64, else float32; a sum that is not to be taken may be infinite.
+      How many runs there are depends on the shape and sharding alone.
     """
     dtype = _wide(x)
     scales = _SCALES[dtype.name]
     runs = _runs(x.astype(dtype))
-    plain = _sum_of_squares(runs)
-    small, large = plain < 2.0**scales.low, plain > 2.0**scales.high
-    usual = jnp.where(large, 2.0**scales.down, jnp.ones((), dtype))
-    factors = jnp.where(small, jnp.asarray(2.0**scales.up, dtype), usual)
-    factors = factors.reshape(factors.shape + (1,) * (runs.ndim - factors.ndim))
-    # Of a product's square XLA makes the product of squares where one factor is constant, and these
-    # overflow; the square of a maximum it leaves as it is. That maximum may lose a NaN, which the
-    # plain sum has kept.
-    sizes = lax.max(lax.abs(runs * factors), jnp.zeros((), dtype))
-    return Sums(plain, _sum_of_squares(sizes))
+    factors = jnp.array([1.0, 2.0**scales.down, 2.0**scales.up], dtype)
+    # Of a product's square XLA makes the product of squares where one factor is known to be
+    # constant, and these overflow. Behind a barrier it is not known.
+    factors = lax.optimization_barrier(_with_sign_of(runs, factors))
+    factors = factors.reshape(ACCUMULATORS, *(1,) * runs.ndim)
+    scaled = runs[None] * factors
+    return _sums_along(scaled * scaled, 1)
 
 
-def _sum_of_squares(runs: Array) -> Array:
-    """Along the last axis if there are runs, else of the whole array."""
-    if runs.ndim == 2:
-        return jnp.sum(runs * runs, -1)
-    sums = jnp.sum(runs * runs, -1) if runs.ndim else runs * runs
-    return jnp.sum(sums)[None]
+def _with_sign_of(x: Array, factors: Array) -> Array:
+    """Factors with a sign that depends on an array's first element, where one device has it.
+
+    Of factors that many arrays share XLA would keep a copy as large as their products.
+    """
+    if not x.size or is_spread(jax.typeof(x)):
+        return factors
+    first = lax.slice(x, (0,) * x.ndim, (1,) * x.ndim).reshape(1)
+    return jnp.where(first < 0, -factors, factors)
 
 
-def totals(sums: Sums) -> Array:
+def _sums_along(squares: Array, first: int) -> Array:
+    """Of runs along the last axis, `[..., runs]`; else of the axes from `first` on, `[..., 1]`."""
+    if squares.ndim == first + 2:
+        return jnp.sum(squares, -1)
+    return jnp.sum(squares, tuple(range(first, squares.ndim)))[..., None]
+
+
+def totals(sums: Array) -> Array:
     """The sum over all runs in three accumulators.
 
     Args:
-      sums: what `run_squares` gave, with any axes before the runs.
+      sums: `[..., 3, runs]`, what `run_squares` gave.
 
     Returns:
       `[..., 3]`: plain, scaled down, scaled up. The second and third are 0 where no run is out of
       range. Where an element was infinite or NaN, so is the first or second, and only there.
     """
-    plain, scaled = sums
-    scales = _SCALES[plain.dtype.name]
+    plain, down, up = (sums[..., i, :] for i in range(ACCUMULATORS))
+    scales = _SCALES[sums.dtype.name]
     small, large = plain < 2.0**scales.low, plain > 2.0**scales.high
-    parts = jnp.stack(
-        [
-            jnp.where(small | large, 0, plain),
-            jnp.where(large, scaled, 0),
-            jnp.where(small, scaled, 0),
-        ],
-        -2,
-    )
-    count = parts.shape[-1]
+    parts = [
+        jnp.where(small | large, 0, plain),
+        jnp.where(large, down, 0),
+        jnp.where(small, up, 0),
+    ]
+    return over_runs(jnp.stack(parts, -2))
+
+
+def over_runs(sums: Array) -> Array:
+    """The sum along the last axis, `[...]`, a run of runs at a time."""
+    count = sums.shape[-1]
     run = _divisor(count)
-    return jnp.sum(jnp.sum(parts.reshape(*parts.shape[:-1], count // run, run), -1), -1)
+    return jnp.sum(jnp.sum(sums.reshape(*sums.shape[:-1], count // run, run), -1), -1)
 
 
 def squares(x: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ._sums import ACCUMULATORS, Sums, log10_norm, run_squares, squares, totals
+from ._sums import ACCUMULATORS, log10_norm, run_squares, squares, totals
 
 _COUNTS = 3
 PROBE_SIZE = 2 * ACCUMULATORS + _COUNTS
@@ -82,20 +82,20 @@ class Columns(NamedTuple):
     """What a tap measures where it need not be added up at once.
 
     Attributes:
-      gradient, signal: `run_squares`.
+      gradient, signal: sums of `run_squares`.
       counts: of float16 how many elements of the gradient are not 0, and how many of those are
         subnormal; else nothing.
     """
 
-    gradient: Sums
-    signal: Sums
+    gradient: Array
+    signal: Array
     counts: Array
 
 
 def empty_columns(x: jax.ShapeDtypeStruct) -> Columns:
     """Zeros, for a value of this shape and dtype."""
-    shapes = jax.eval_shape(run_squares, x)
-    zeros = jax.tree.map(lambda sums: jnp.zeros(sums.shape, sums.dtype), shapes)
+    sums = jax.eval_shape(run_squares, x)
+    zeros = jnp.zeros(sums.shape, sums.dtype)
     return Columns(zeros, zeros, jnp.zeros(2 if x.dtype == jnp.float16 else 0))
 
 
@@ -106,7 +106,7 @@ def tap_columns(x: Array, probe: Columns) -> Array:
     return x
 
 
-def _columns_backwards(signal: Sums, gradient: Array) -> tuple[Array, Columns]:
+def _columns_backwards(signal: Array, gradient: Array) -> tuple[Array, Columns]:
     counts = _small(gradient) if gradient.dtype == jnp.float16 else jnp.zeros(0)
     return gradient, Columns(run_squares(gradient), signal, counts)
 
