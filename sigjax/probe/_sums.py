@@ -55,8 +55,8 @@ def run_squares(x: Array) -> Array:
 
     `totals` tells by the first whether it is in its range, or which of the others is to be taken.
     All three are made whatever the numbers are, by one operation on the array: scaling by what the
-    first sum says would be a second one, which waits for the first, and XLA would take longer to
-    compile the choice of a scale than the sums. It is traced once for each shape.
+    first sum says would be a second one, which waits for the first and runs no sooner, and there
+    would be more to compile. It is traced once for each shape.
 
     Args:
       x: floating array of any shape.
