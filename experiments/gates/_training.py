@@ -18,7 +18,6 @@ Runner = Callable[[nnx.RNNCellBase], nnx.Module]
 
 EMBEDDING = 16
 CLIP = 1.0  # of the gradient's norm
-_TESTED = 1000  # sequences at least, after training
 
 
 class SequenceModel(nnx.Module):
@@ -62,8 +61,10 @@ def train(
     learning_rate: float,
     seeds: int,
     key: Array,
+    tested: int = 1000,
 ) -> list[Trained]:
-    """Adam with clipped gradients on fresh sequences at every step.
+    """Adam with clipped gradients on fresh sequences at every step, then a test on at least
+    `tested` others.
 
     All models and seeds are one program. Models that differ in their parameters alone go side by
     side through one computation; all models are given the same sequences.
@@ -98,7 +99,7 @@ def train(
 
     steppers = [stepper(graph, rest) for graph, rest in zip(families, rests, strict=True)]
     # Tested by steps that change nothing: they take less time than to compile a test would.
-    learns = jnp.arange(steps + -(-_TESTED // batch)) < steps
+    learns = jnp.arange(steps + -(-tested // batch)) < steps
 
     def run(parameters: list[Any], draw: Array) -> tuple[Any, Any]:
         def advance(states: list[Any], given: tuple[Array, Array]) -> tuple[list[Any], list[Any]]:

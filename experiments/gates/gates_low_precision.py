@@ -1,21 +1,26 @@
 r"""What bfloat16 does to gates that remember for long, and what it does not have to do.
 
 Figure: error of the final state and of the gate biases' gradient over the time to be remembered,
-for GRU and LSTM, beside learning curves of two tasks that need a memory. Gates are initialised
-as in Tallec & Ollivier 2018 (arXiv:1804.11188); the tasks are the delayed signal and the adding
-problem of Hochreiter & Schmidhuber 1997 in the form of Arjovsky et al. 2016.
+for GRU and LSTM, beside learning curves of two tasks that need a memory: the delayed signal, which
+copies one symbol, and the adding problem of Hochreiter & Schmidhuber 1997 in the form of Arjovsky
+et al. 2016. Gates are initialised as in Tallec & Ollivier 2018 (arXiv:1804.11188), for memories of
+up to 3/2 of the length that is copied over, and of the length that is added over.
 
     python -m experiments run gates_low_precision
 
-Time on 2 CPU cores: quick 45 s, paper 40 min. Flax computes a GRU's $1 - z$ and keeps states in
-bfloat16. With $\sigma(-a)$, the state in float32 and only the products in bfloat16 the state
-must be within 0.5 % of float32's, the gradients' cosine at least 0.9999, and no gradient 0.
+Time on 2 CPU cores: quick 30 s, paper 5 min. Flax computes a GRU's gate z and 1 - z in bfloat16: a
+gate that is to remember for more than 512 steps is 1, and neither writes nor learns. With gates
+in float32, $\sigma(-a)$ for 1 - z and only the products in bfloat16 the state must be within 0.5 %
+of float32's, the gradients' cosine at least 0.9999, no gradient 0, and either task learned as
+float32 learns it. What the lost gates cost is seen over the paper's 2,000 steps, which float32 and
+ours learn with every seed and Flax's bfloat16 with two of five; over the 800 of quick luck decides
+which of two seeds learns first. 16 units instead of the paper's 128 do for that.
 """
 
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +34,7 @@ from matplotlib.figure import Figure
 from experiments.harness import Claim, Settings, Within, gather, reported, sweep
 from experiments.harness.bands import mean_and_range
 from experiments.harness.claims import Relation
+from experiments.harness.style import MEANING
 
 from ._cells import CONTESTANTS, Contestant, with_long_memory
 from ._tasks import ADDING, DELAYED_SIGNAL
@@ -36,11 +42,19 @@ from ._training import SequenceModel, train
 
 CELLS = ("GRU", "LSTM")
 TASKS = {"delayed signal": DELAYED_SIGNAL, "adding": ADDING}
+# The longest memory over the length of the sequences; Tallec & Ollivier 2018, experiments.
+MEMORY = {"delayed signal": 1.5, "adding": 1.0}
 REFERENCE = "float32"
+COLOUR = {
+    REFERENCE: MEANING["float32"],
+    "flax bfloat16": MEANING["peer"],
+    "sigjax bfloat16": MEANING["sigjax"],
+}
 _OWN = "sigjax bfloat16"
 NARROW = ("flax bfloat16", _OWN)
 # The bars: relative error of the state, cosine of the gradients, share of right answers.
 STATE_ERROR, COSINE, POINT = 0.005, 0.9999, 0.01
+_LONG = 2000  # steps of a task that must be learned with every seed, by the paper preset
 _HELD_FROM = 1000  # steps; below, bfloat16 hurts less
 _BLOCKS = 40  # of training steps, over which the share of right answers is averaged
 _INPUTS, _BATCH = 8, 8  # of the sequences on which errors are measured
@@ -54,34 +68,38 @@ class Config(Settings):
     """Steps to be remembered: the chrono initialiser's, and the sequences' length."""
     hidden: int = 64
     """Units of the cells whose errors are measured."""
-    lengths: Annotated[tuple[int, int], Within(3)] = (60, 40)
+    tasks: tuple[Literal["delayed signal", "adding"], ...] = ("delayed signal",)
+    """What is learned."""
+    lengths: Annotated[tuple[int, int], Within(3)] = (800, 40)
     """Length of the sequences of the delayed signal and of the adding problem."""
-    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (100, 350)
+    steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (65, 350)
     """Steps of training on either."""
     trained_hidden: int = 16
     """Units of the cells that are trained."""
-    batch: int = 32
+    batch: int = 16
     """Sequences a step."""
-    learning_rate: float = 1e-2
+    learning_rate: float = 2e-2
     """Adam's learning rate."""
     seeds: int = 2
     """Independent trainings."""
+    tested: int = 128
+    """Sequences on which trained cells are tested, at least."""
 
     @classmethod
     def quick(cls) -> "Config":
-        """A thousand steps and two; short tasks."""
+        """A thousand steps and two; a copy over 800."""
         return cls()
 
     @classmethod
     def paper(cls) -> "Config":
-        """The adding problem of Tallec & Ollivier, 200 steps and 128 units, to the end."""
+        """Tallec & Ollivier's 2,000 steps to copy over and 200 to add over, with fewer units."""
         return cls(
             times=(1000, 4000),
-            lengths=(500, 200),
-            steps=(1000, 5000),
-            trained_hidden=128,
-            learning_rate=1e-3,
+            tasks=("delayed signal", "adding"),
+            lengths=(2000, 200),
+            steps=(250, 600),
             seeds=5,
+            tested=1000,
         )
 
 
@@ -89,7 +107,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     """Measures errors at initialisation, then trains."""
     cells = [{"cell": cell} for cell in CELLS]
     errors = sweep(cells, functools.partial(_errors, config=config, key=key))
-    trainings = [{"cell": "GRU", "task": task} for task in TASKS]
+    trainings = [{"cell": "GRU", "task": task} for task in config.tasks]
     curves = sweep(trainings, functools.partial(_train, config=config, key=key))
     dataset = gather(cells, errors).merge(gather(trainings, curves), join="outer")
     dataset["time"].attrs = {"long_name": "time to be remembered", "units": "steps"}
@@ -172,7 +190,7 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
     def model(library: Contestant, rngs: nnx.Rngs) -> SequenceModel:
         def make_cell(inputs: int, hidden: int, rngs: nnx.Rngs) -> Any:
             cell = library.make(name)(inputs, hidden, rngs=rngs)
-            return with_long_memory(cell, name, length, rngs)
+            return with_long_memory(cell, name, MEMORY[point["task"]] * length, rngs)
 
         return SequenceModel(task.features, config.trained_hidden, library.runner, make_cell, rngs)
 
@@ -185,16 +203,17 @@ def _train(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Datase
         learning_rate=config.learning_rate,
         seeds=config.seeds,
         key=key,
+        tested=config.tested,
     )
     blocks = np.array_split(np.stack([trained.right for trained in found]), _BLOCKS, axis=-1)
-    every = max(1, steps // _BLOCKS)
     return xr.Dataset(
         {
             "right": (
                 ("contestant", "seed", "block"),
                 np.stack([block.mean(axis=-1) for block in blocks], axis=-1),
             ),
-            "step": ("block", every * np.arange(1.0, _BLOCKS + 1)),
+            "step": ("block", steps / _BLOCKS * np.arange(1.0, _BLOCKS + 1)),
+            "length": float(length),
             "test": (("contestant", "seed"), np.stack([trained.test for trained in found])),
         },
         coords={
@@ -228,7 +247,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                         relation=relation,
                     )
                     found.append(claim if is_held else claim.for_information())
-    for task in TASKS:
+    for task in dataset["task"].values:
         test = dataset["test"].sel(cell="GRU", task=task).mean("seed")
         for narrow in NARROW:
             claim = Claim(
@@ -240,6 +259,19 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 relation=">=",
             )
             found.append(claim if narrow == _OWN else claim.for_information())
+        if float(dataset["length"].sel(cell="GRU", task=task)) >= _LONG:
+            found.append(
+                Claim(
+                    name=f"{task}, GRU: right answers of the worst seed, {_OWN}",
+                    source="Tallec & Ollivier 2018: chrono gates learn to copy over 2,000 steps",
+                    expected=0.99,
+                    measured=float(
+                        dataset["test"].sel(cell="GRU", task=task, contestant=_OWN).min()
+                    ),
+                    kind="statistical",
+                    relation=">=",
+                )
+            )
         found.append(
             reported(
                 f"{task}, GRU: right answers, float32",
@@ -252,20 +284,19 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def plot(dataset: xr.Dataset) -> Figure:
     """Errors over time to be remembered, then learning curves."""
-    figure, axes = plt.subplots(1, 4, figsize=(16, 4.2))
-    looks = {("GRU", n): (c, "-") for n, c in zip(NARROW, ("C1", "C0"), strict=True)}
-    looks |= {("LSTM", n): (c, "--") for n, c in zip(NARROW, ("C1", "C0"), strict=True)}
+    tasks = dataset["task"].values
+    figure, axes = plt.subplots(1, 2 + len(tasks), figsize=(5 * (2 + len(tasks)), 4.4))
     panels = (
         ("state_error", STATE_ERROR, "relative error of the final state (1)"),
         ("misalignment", 1 - COSINE, "1 - cosine of the gate biases' gradient (1)"),
     )
     drawn = dataset.assign(misalignment=(1 - dataset["cosine"]).clip(min=1e-9))
     for axis, (variable, bar, label) in zip(axes, panels, strict=False):
-        for (cell, narrow), (colour, line) in looks.items():
-            values = drawn[variable].sel(cell=cell, narrow=narrow)
-            axis.plot(
-                dataset["time"], values, line, color=colour, marker="o", label=f"{cell}, {narrow}"
-            )
+        for cell, line in zip(CELLS, ("-", "--"), strict=True):
+            for narrow in NARROW:
+                values = drawn[variable].sel(cell=cell, narrow=narrow)
+                look = {"color": COLOUR[narrow], "marker": "o", "label": f"{cell}, {narrow}"}
+                axis.plot(dataset["time"], values, line, **look)
         axis.axhline(bar, color="black", linewidth=1, linestyle=":", label="bar")
         axis.set_xscale("log")
         axis.set_yscale("log")
@@ -273,17 +304,20 @@ def plot(dataset: xr.Dataset) -> Figure:
         axis.minorticks_off()
         axis.set_xlabel("time to be remembered (steps)")
         axis.set_ylabel(label)
-        axis.set_title("bfloat16 against float32, at initialisation")
-    axes[0].legend(loc="center left")
-    for axis, task in zip(axes[2:], TASKS, strict=True):
-        for contestant, colour in zip(CONTESTANTS, ("0.3", "C1", "C0"), strict=True):
+        axis.set_title("bfloat16 against float32,\nat initialisation")
+    axes[1].legend(loc="center right")
+    for axis, task in zip(axes[2:], tasks, strict=True):
+        for contestant in CONTESTANTS:
             right = dataset["right"].sel(cell="GRU", task=task, contestant=contestant)
             step = dataset["step"].sel(cell="GRU", task=task)
-            mean_and_range(axis, step, right, color=colour, label=contestant)
+            # float32 and ours lie upon each other: dashes let both be seen
+            style = "--" if contestant == _OWN else "-"
+            mean_and_range(axis, step, right, style, color=COLOUR[contestant], label=contestant)
         axis.axhline(TASKS[task].chance, color="black", linewidth=1, linestyle=":", label="chance")
         axis.set_ylim(0, 1.02)
         axis.set_xlabel("step of training")
         axis.set_ylabel("share of right answers (1)")
-        axis.set_title(f"{task}, GRU (mean and range of seeds)")
+        length = int(dataset["length"].sel(cell="GRU", task=task))
+        axis.set_title(f"{task} over {length:,} steps, GRU\n(mean and range of seeds)")
     axes[2].legend(loc="lower right")
     return figure
