@@ -7,8 +7,8 @@ ICCV 2980-2988, section 4.1; Karpathy 2019, A Recipe for Training Neural Network
     python -m experiments run prior_init
 
 Time on 2 CPU cores: quick 10 s, paper 3 min. Must show: at 1 % positives the first loss is
-0.056002 against 0.693147, and the network without the prior spends its first steps on learning
-the frequency.
+0.056002 against 0.693147, and the network without the prior spends its first 135 steps on
+learning the frequency, its first 30 at 10 %.
 """
 
 import dataclasses
@@ -87,7 +87,10 @@ def _problem(name: str, key: Array) -> tuple[Array, Array]:
     return data.inputs, labels
 
 
-PROBLEMS = ("digits, one against the rest", "1 % positives")
+# The steps that bias 0 needs to get where the prior starts, and twice the standard error of three
+# trainings, whose own numbers are 29 to 30 and 124 to 148.
+SAVED = {"digits, one against the rest": (30, 2), "1 % positives": (135, 14)}
+PROBLEMS = tuple(SAVED)
 
 
 def measure(config: Config, key: Array) -> xr.Dataset:
@@ -157,7 +160,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 kind="exact",
             )
         )
-    for problem in PROBLEMS:
+    for problem, (steps, scatter) in SAVED.items():
         part = dataset.sel(problem=problem)
         first = part["loss"].isel(step=0).mean("seed")
         found.append(
@@ -166,7 +169,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 source="a constant prediction cannot do better; weights of 0.01 add little",
                 expected=1.0,
                 measured=float(first.sel(bias="prior") / part["entropy"].sel(bias="prior")),
-                tolerance=0.05,
+                tolerance=0.002,  # of the weights; 0.0008 at most with seeds 0 to 3
                 kind="statistical",
             )
         )
@@ -176,10 +179,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             Claim(
                 name=f"{problem}: steps that bias 0 needs to get where the prior starts",
                 source="Karpathy 2019: the first steps only learn the bias",
-                expected=5,
+                expected=steps,
+                tolerance=scatter,
                 measured=float(np.argmax(reached.values)) if bool(reached.any()) else np.inf,
-                kind="qualitative",
-                relation=">=",
+                kind="statistical",
             )
         )
     return found
