@@ -44,7 +44,7 @@ class Config(Settings):
     """What is learned: shapes, drawn anew for every example, or digits."""
     width: int = 200
     """Units of a hidden layer in training."""
-    steps: int = 8_000
+    steps: int = 6_000
     """Steps of stochastic gradient descent."""
     batch: int = 10
     """Examples in a step, as in the paper."""
@@ -59,7 +59,7 @@ class Config(Settings):
 
     @classmethod
     def quick(cls) -> "Config":
-        """Width 200, 8,000 steps."""
+        """Width 200, 6,000 steps."""
         return cls()
 
     @classmethod
