@@ -1,9 +1,9 @@
 """Sums of squares that neither underflow nor overflow, and can be added up.
 
 Three accumulators at fixed scales (J. L. Blue, "A Portable Fortran Program to Find the Euclidean
-Norm of a Vector", ACM TOMS 4, 1978): most numbers are squared as they are; where such a sum leaves
-the range in which it is exact, the numbers are scaled first, up or down, and have a sum of their
-own. Being sums, they may be added to others: of calls, of time steps, of devices.
+Norm of a Vector", ACM TOMS 4:15-23, 1978, doi 10.1145/355769.355771): most numbers are squared as
+they are; where such a sum leaves the range in which it is exact, the sum of the same numbers scaled
+up or down is taken. Being sums, they may be added to others: of calls, of time steps, of devices.
 """
 
 import math
