@@ -1,6 +1,6 @@
 r"""A joint held by a sigmoid: the slope at 0 is the gain of the controller, while angles are small.
 
-Figure: the torque and its line; a swing from several angles, beside the linear prediction; the
+Figure: the torque and its line; swings at damping ratios .1, 1 and 2 beside the linear ones; the
 frequency over the amplitude, from the linear one to that of a relay; energy falling. Article:
 "the slope of the function at that point acts as the effective proportional gain". No paper is
 known for it; all formulas are in `sigjax.dynamics.SigmoidJoint`.
@@ -26,11 +26,13 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within
+from experiments.harness.style import MEANING, THEORY
 from sigjax.dynamics import SigmoidJoint
 
 # A light forearm; the linear joint swings at 2 rad/s.
 INERTIA, STRENGTH, GAIN = 1.0, 16.0, 1.0
 RATIOS = (0.1, 0.3, 1.0, 2.0)
+DRAWN = (0.1, 1.0, 2.0)  # ratios whose swings are shown over time
 STARTS = (0.5, 2.0, 8.0)  # rad
 AMPLITUDES = (1.0, 2.0)  # of PAPERS' table
 
@@ -119,7 +121,6 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         formula = linear.period(amplitudes)
         natural = float(linear.natural_frequency())
         overshoots = [float(_joint(ratio).overshoot()) for ratio in RATIOS]
-        eigenvalue = complex(_joint(RATIOS[0]).stability()[..., 0])
     return xr.Dataset(
         {
             "angle": (("ratio", "start", "time"), np.asarray(angles)),
@@ -128,7 +129,6 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             "formula": ("amplitude", np.asarray(formula)),
             "overshoot": ("ratio", overshoots),
             "natural_frequency": natural,
-            "decay": -eigenvalue.real,
         },
         coords={
             "ratio": list(RATIOS),
@@ -139,18 +139,28 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     )
 
 
+def linear_swing(phase: np.ndarray, ratio: float) -> np.ndarray:
+    """Angle over the first angle of a linear joint let go at rest, by natural frequency x time."""
+    if ratio == 1:
+        return np.exp(-phase) * (1 + phase)
+    root = np.emath.sqrt(1 - ratio**2)  # imaginary beyond critical damping
+    swing = np.cos(root * phase) + ratio / root * np.sin(root * phase)
+    return np.real(np.exp(-ratio * phase) * swing)
+
+
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """The linear controller, where it ends, and energy."""
+    """The linear controller, where it ends, where the joint goes over time, and energy."""
     natural = float(dataset["natural_frequency"])
     relative = 2 * np.pi / dataset["timed"] / natural
     source = "quadrature of the quarter period, derived"
     found = [
         Claim(
-            name="natural frequency, rad/s",
-            source="sqrt(K g / (4 J)): the slope 1/4 is the gain of the controller",
-            expected=float(np.sqrt(STRENGTH * GAIN / (4 * INERTIA))),
-            measured=natural,
-            tolerance=1e-6,
+            name="natural frequency, rad/s, timed at the smallest swing",
+            source="sqrt(K g / (4 J)) = 2: the slope 1/4 is the gain of the controller",
+            expected=2.0,
+            measured=float(2 * np.pi / dataset["timed"].isel(amplitude=3)),
+            tolerance=2 * 0.05**2 / 32,  # 1 - A^2 / 32 at a swing of 0.05 rad, twice
+            relative=True,
             kind="exact",
         ),
         Claim(
@@ -201,6 +211,22 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             tolerance=0.01,
             kind="exact",
         ),
+        *(
+            Claim(
+                name=f"damping ratio {ratio:g} from 0.5 rad: largest distance from a linear one",
+                source="over the first angle; linear formulas, which |g theta| <= 0.5 follows",
+                expected=0.0,
+                measured=float(
+                    np.abs(
+                        dataset["angle"].sel(ratio=ratio, start=STARTS[0]) / STARTS[0]
+                        - linear_swing(2.0 * dataset["time"].values, ratio)
+                    ).max()
+                ),
+                tolerance=0.02,
+                kind="exact",
+            )
+            for ratio in DRAWN
+        ),
         Claim(
             name="critical damping from 0.5 rad: smallest angle over the first",
             source="no overshoot at a damping ratio of 1",
@@ -237,7 +263,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     """The controller, its swings, its pendulum-like slowing, and its energy."""
     figure, ((torque, swing), (frequency, energy)) = plt.subplots(2, 2, figsize=(11, 7.5))
     angle = np.linspace(-8, 8, 400)
-    torque.plot(angle, STRENGTH * np.tanh(GAIN * angle / 2) / 2, label="K (σ(gθ) − ½)")
+    curve = STRENGTH * np.tanh(GAIN * angle / 2) / 2
+    torque.plot(angle, curve, color=MEANING["sigmoid"], label="K (σ(gθ) − ½)")
     inner = angle[np.abs(angle) < 2.6]
     torque.plot(inner, STRENGTH * GAIN / 4 * inner, "--", label="K g θ / 4: proportional control")
     torque.axvspan(-0.5, 0.5, color="0.85", label="linear within 1 %")
@@ -246,20 +273,18 @@ def plot(dataset: xr.Dataset) -> Figure:
     torque.set_title("the controller")
     torque.legend()
     natural = float(dataset["natural_frequency"])
-    ratio = RATIOS[0]
-    for start in STARTS:
-        path = dataset["angle"].sel(ratio=ratio, start=start)
-        swing.plot(path["time"], path / start, label=f"let go at {start:g} rad")
     time = dataset["time"].values
-    damped = natural * np.sqrt(1 - ratio**2)
-    decay = float(dataset["decay"])
-    linear = np.exp(-decay * time) * (
-        np.cos(damped * time) + decay / damped * np.sin(damped * time)
-    )
-    swing.plot(time, linear, ":", color="black", label="linear prediction")
+    for index, ratio in enumerate(DRAWN):
+        for start, line in zip(STARTS[::2], ("-", ":"), strict=True):
+            path = dataset["angle"].sel(ratio=ratio, start=start)
+            label = f"damping ratio {ratio:g}" if line == "-" else None
+            swing.plot(time, path / start, line, color=f"C{index}", label=label)
+        label = "linear prediction" if index == 0 else None
+        swing.plot(time, linear_swing(natural * time, ratio), label=label, **THEORY)
+    swing.set_xlim(0, min(10.0, time[-1]))  # s: later all but the least damped lie at 0
     swing.set_xlabel("time (s)")
-    swing.set_ylabel("angle over the first angle (1)")
-    swing.set_title(f"damping ratio {ratio:g}: large swings are slow")
+    swing.set_ylabel("angle over the first angle, θ(t) / θ(0) (1)")
+    swing.set_title(f"let go at {STARTS[0]:g} rad (dots: {STARTS[2]:g} rad, slower)")
     swing.legend()
     swings = dataset.sortby("amplitude")
     amplitude = swings["amplitude"].values
