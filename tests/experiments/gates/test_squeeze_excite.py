@@ -2,7 +2,9 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.gates import squeeze_excite
 from experiments.harness.usage import UsageError
@@ -18,6 +20,19 @@ def test_a_tiny_run_has_claims_and_a_figure(small_run):
     )
     assert found
     assert all(claim.verdict != "fails" for claim in found.values())
+
+
+def test_the_gain_is_of_pairs():
+    """Seeds that differ by ten points, all of whom gain one with gates, have an error of 0."""
+    without = np.array([0.7, 0.8, 0.9])
+    accuracy = xr.DataArray(
+        np.stack([without, without + 0.005, without + 0.015]),
+        dims=("reduction", "seed"),
+        coords={"reduction": [0, 4, 16], "seed": range(3)},
+    )
+    mean, error = squeeze_excite.gain(xr.Dataset({"accuracy": accuracy}))
+    assert mean == pytest.approx(0.01)
+    assert error == pytest.approx(0, abs=1e-12)
 
 
 def test_refusal():
