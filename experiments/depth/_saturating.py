@@ -76,33 +76,37 @@ def trainer(
             layers.append((draws, jnp.zeros(shape[1])))
         return layers
 
-    @functools.partial(jax.jit, static_argnums=(0, 1))
-    def run(activation: str, depth: int, rate: float) -> Watched:
+    # A program of its own, which is compiled once for all networks.
+    draw_block = jax.jit(functools.partial(lax.map, draw))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def block(activation: str, rate: float, layers: Layers, seen: Batch) -> tuple[Layers, Watched]:
         optimizer = optax.sgd(rate)
         function = ACTIVATIONS[activation]
 
-        def step(layers: Layers, key: Array) -> tuple[Layers, None]:
-            seen = draw(key)
-
+        def step(layers: Layers, seen: Batch) -> tuple[Layers, None]:
             def loss(layers: Layers) -> Array:
                 return cross_entropy(forward(layers, seen.inputs, function)[-1], seen.labels)
 
             updates, _ = optimizer.update(jax.grad(loss)(layers), optimizer.init(layers))
             return optax.apply_updates(layers, updates), None
 
-        def block(layers: Layers, keys: Array) -> tuple[Layers, Watched]:
-            *hidden, logits = forward(layers, observed.inputs, function)
-            right = jnp.argmax(logits, -1) == observed.labels
-            activations = jnp.stack(hidden)
-            watched = Watched(
-                mean=jnp.mean(activations, (1, 2)),
-                percentile=jnp.percentile(jnp.abs(activations), 98, axis=(1, 2)),
-                accuracy=jnp.mean(right.astype(jnp.float32)),
-            )
-            return lax.scan(step, layers, keys)[0], watched
+        *hidden, logits = forward(layers, observed.inputs, function)
+        right = jnp.argmax(logits, -1) == observed.labels
+        activations = jnp.stack(hidden)
+        watched = Watched(
+            mean=jnp.mean(activations, (1, 2)),
+            percentile=jnp.percentile(jnp.abs(activations), 98, axis=(1, 2)),
+            accuracy=jnp.mean(right.astype(jnp.float32)),
+        )
+        return lax.scan(step, layers, seen)[0], watched
 
-        keys = jax.random.split(for_steps, (BLOCKS, max(1, steps // BLOCKS)))
-        return lax.scan(block, start(depth), keys)[1]
+    def run(activation: str, depth: int, rate: float) -> Watched:
+        layers, found = start(depth), []
+        for keys in jax.random.split(for_steps, (BLOCKS, max(1, steps // BLOCKS))):
+            layers, watched = block(activation, rate, layers, draw_block(keys))
+            found.append(watched)
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
     return run
 
