@@ -56,13 +56,18 @@ def clipped_rg_lru(weights: Mapping[str, Any], x: Array, first: Array) -> Array:
       first: the state before them, float32, `[..., features]`.
     """
     decay, multiplier, opening = decay_and_multiplier(weights, x)
+    # What the loop takes and gives is turned into float32, and back, outside of it: XLA's loops on
+    # CPUs turn a whole stack of bfloat16 numbers at each step. The barrier keeps products rounded
+    # to bfloat16, so that all numbers are those of a loop over bfloat16, to the last bit.
+    rounded = jax.lax.optimization_barrier((decay, x * opening * multiplier))
 
     def step(state: Array, given: tuple[Array, Array]) -> tuple[Array, Array]:
-        a, inflow = (part.astype(jnp.float32) for part in given)
+        a, inflow = given
         state = a * state + inflow
-        return state, state.astype(x.dtype)
+        return state, state
 
-    return jax.lax.scan(step, first, (decay, x * opening * multiplier))[1]
+    wide = jax.tree.map(lambda part: part.astype(jnp.float32), rounded)
+    return jax.lax.scan(step, first, wide)[1].astype(x.dtype)
 
 
 class ClippedRGLRU(nnx.Module):
