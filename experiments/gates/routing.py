@@ -12,11 +12,11 @@ Time on 2 CPU cores: quick 10 s, paper 9 min. Must show: with the bias the fulle
 most 1.1 times the mean load; the gradient is $w_1 w_2\,\sigma(-z)$ to float32's last digits from
 $z = -100$ to 80, where the usual quotient gives NaN or 0 at the ends.
 
-The balance must be faster than the router: the bias moves an affinity by .001 a step, Adam by up to
-its rate times a quarter of the inputs' summed magnitudes, about 3 here. With 64 experts and a rate of
-.001 it outruns the bias, and the mean over seeds of the fullest expert's load stays at twice the
-mean load after 3,000 steps; at DeepSeek-V3's rate of .00022, which the paper preset has, all seeds
-are even.
+The balance must be faster than the router: the bias moves an affinity by .001 a step, Adam by up
+to its rate times a quarter of the inputs' summed magnitudes, about 3 here. With 64 experts and a
+rate of .001 it outruns the bias, and the mean over seeds of the fullest expert's load stays at
+twice the mean load after 3,000 steps; at DeepSeek-V3's rate of .00022, which the paper preset has,
+all seeds are even.
 """
 
 import dataclasses
