@@ -8,8 +8,6 @@ from jax.sharding import PartitionSpec as P
 
 from sigjax.losses import sigmoid_pairwise_loss
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 PAIRS, FEATURES = 64, 16
 
 
