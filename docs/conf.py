@@ -31,6 +31,7 @@ html_math_renderer = "mathml"  # of offline.py
 html_title = f"sigjax {release}"
 
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3  # headings down to this level can be linked to, from other pages too
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # notebooks inherit it; see meshes.md
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
