@@ -8,7 +8,7 @@ bfloat16; and how long the units remember before and after it.
 
     python -m experiments run linear_gates
 
-Time on 2 CPU cores: quick 20 s, paper 8 min. Must show: states within 1 % and every gradient's
+Time on 2 CPU cores: quick 25 s, paper 8 min. Must show: states within 1 % and every gradient's
 direction within a cosine of .9999 at memories of 100 to 100,000 steps, where the authors' form,
 which makes $1 - a^2$ in bfloat16 and clips its root's derivative, loses both.
 """
