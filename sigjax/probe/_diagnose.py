@@ -70,7 +70,7 @@ def diagnose(
       ['0', '1', '2']
     """
     call = call_of(model, loss_fn, has_aux, batch, kwargs)
-    program = program_of(call, loss_fn, per_step)
+    program = program_of(call, loss_fn, per_step, gradients=False)
     return GradientReport(program(call.parameters, call.others).measured, program.facts)
 
 
@@ -116,7 +116,7 @@ def value_and_grad(
 
     def evaluate(model: Any, *batch: Any, **kwargs: Any) -> tuple[Any, Any, GradientReport]:
         call = call_of(model, loss_fn, has_aux, batch, kwargs)
-        program = program_of(call, loss_fn, per_step)
+        program = program_of(call, loss_fn, per_step, gradients=True)
         rest, gradients, measured = program(call.parameters, call.others)
         aux = call.finish(rest)
         report = GradientReport(measured, program.facts)
@@ -125,7 +125,7 @@ def value_and_grad(
 
     def unmeasured(model: Any, *batch: Any, **kwargs: Any) -> GradientReport:
         call = call_of(model, loss_fn, has_aux, batch, kwargs)
-        program = program_of(call, loss_fn, per_step)
+        program = program_of(call, loss_fn, per_step, gradients=True)
         return GradientReport(program.unmeasured(), program.facts)
 
     evaluate.unmeasured = unmeasured  # type: ignore[attr-defined]

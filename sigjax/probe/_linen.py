@@ -57,7 +57,7 @@ def diagnose_linen(
             f"got {type(model).__name__}"
         )
     call = _of_bound(model, loss_fn, has_aux, batch, kwargs)
-    program = program_of(call, loss_fn, per_step)
+    program = program_of(call, loss_fn, per_step, gradients=False)
     return GradientReport(program(call.parameters, call.others).measured, program.facts)
 
 

@@ -32,23 +32,23 @@ _of_functions: "weakref.WeakKeyDictionary[Any, dict[Hashable, _Kept]]"
 _of_functions = weakref.WeakKeyDictionary()
 
 
-def program_of(call: Call, loss_fn: Callable[..., Any], per_step: bool) -> Program:
+def program_of(call: Call, loss_fn: Callable[..., Any], per_step: bool, gradients: bool) -> Program:
     """The program of a call: a kept one if it would be made the same, else a new one."""
     arrays = (*call.parameters, *call.others)
     if any(isinstance(array, jax.core.Tracer) for array in arrays):
-        return _made(call, per_step)
+        return _made(call, per_step, gradients)
     owner = _owner(loss_fn)
-    key = (call.key, per_step)
+    key = (call.key, per_step, gradients)
     try:
         known = _of_functions.setdefault(owner, {})
         kept = known.get(key)
     except TypeError:  # what cannot be hashed or referred to weakly is traced anew
-        return _made(call, per_step)
+        return _made(call, per_step, gradients)
     if kept is not None and kept.unchanged(loss_fn):
         call.outcome.take(kept.call.outcome)
         return kept.program
     unchanged = _condition(call, loss_fn)
-    program = _made(call, per_step)
+    program = _made(call, per_step, gradients)
     if unchanged is not None and unchanged(loss_fn):  # tracing may have changed what it reads
         known[key] = _Kept(program, call, unchanged)
         if len(known) > _KEPT:
@@ -72,7 +72,14 @@ def _condition(call: Call, loss_fn: Callable[..., Any]) -> Callable[[Any], bool]
         return None
 
 
-def _made(call: Call, per_step: bool) -> Program:
+def _made(call: Call, per_step: bool, gradients: bool) -> Program:
     return Program(
-        call.loss, call.parameters, call.names, call.others, call.batch, call.wanted, per_step
+        call.loss,
+        call.parameters,
+        call.names,
+        call.others,
+        call.batch,
+        call.wanted,
+        per_step,
+        gradients,
     )

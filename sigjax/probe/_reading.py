@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from ._facts import Facts, Parameter
+from ._layout import Measured
 from ._plan import Site
-from ._program import Measured
 from ._sums import ACCUMULATORS, log10_norm
 from ._tap import Statistics, read
 

@@ -11,7 +11,7 @@ from jax import Array
 from . import _views
 from ._facts import Facts
 from ._findings import Finding, findings_of
-from ._program import Measured
+from ._layout import Measured
 from ._reading import Reading, reading_of
 from ._rows import Row, rows_of
 from ._scalars import scalars

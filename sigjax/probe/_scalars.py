@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ._facts import Facts
-from ._program import Measured
+from ._layout import Measured
 from ._sums import ACCUMULATORS, log10_norm_traced
 
 

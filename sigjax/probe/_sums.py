@@ -7,7 +7,7 @@ up or down is taken. Being sums, they may be added to others: of calls, of time 
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,32 +95,33 @@ def _sums_along(squares: Array, first: int) -> Array:
     return jnp.sum(squares, tuple(range(first, squares.ndim)))[..., None]
 
 
-def totals(sums: Array) -> Array:
+def totals(sums: Any) -> Any:
     """The sum over all runs in three accumulators.
 
     Args:
-      sums: `[..., 3, runs]`, what `run_squares` gave.
+      sums: `[..., 3, runs]`, what `run_squares` gave; of jax or NumPy, as the result then is.
 
     Returns:
       `[..., 3]`: plain, scaled down, scaled up. The second and third are 0 where no run is out of
       range. Where an element was infinite or NaN, so is the first or second, and only there.
     """
     plain, down, up = (sums[..., i, :] for i in range(ACCUMULATORS))
+    xp = sums.__array_namespace__()
     scales = _SCALES[sums.dtype.name]
     small, large = plain < 2.0**scales.low, plain > 2.0**scales.high
     parts = [
-        jnp.where(small | large, 0, plain),
-        jnp.where(large, down, 0),
-        jnp.where(small, up, 0),
+        xp.where(small | large, 0, plain),
+        xp.where(large, down, 0),
+        xp.where(small, up, 0),
     ]
-    return over_runs(jnp.stack(parts, -2))
+    return over_runs(xp.stack(parts, -2))
 
 
-def over_runs(sums: Array) -> Array:
-    """The sum along the last axis, `[...]`, a run of runs at a time."""
+def over_runs(sums: Any) -> Any:
+    """The sum along the last axis, `[...]`, a run of runs at a time; of jax or NumPy."""
     count = sums.shape[-1]
     run = _divisor(count)
-    return jnp.sum(jnp.sum(sums.reshape(*sums.shape[:-1], count // run, run), -1), -1)
+    return sums.reshape(*sums.shape[:-1], count // run, run).sum(-1).sum(-1)
 
 
 def squares(x: Array) -> Array:

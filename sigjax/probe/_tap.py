@@ -84,19 +84,19 @@ class Columns(NamedTuple):
     Attributes:
       gradient, signal: sums of `run_squares`.
       counts: of float16 how many elements of the gradient are not 0, and how many of those are
-        subnormal; else nothing.
+        subnormal; else None.
     """
 
-    gradient: Array
-    signal: Array
-    counts: Array
+    gradient: Any
+    signal: Any
+    counts: Any
 
 
 def empty_columns(x: jax.ShapeDtypeStruct) -> Columns:
     """Zeros, for a value of this shape and dtype."""
     sums = jax.eval_shape(run_squares, x)
     zeros = jnp.zeros(sums.shape, sums.dtype)
-    return Columns(zeros, zeros, jnp.zeros(2 if x.dtype == jnp.float16 else 0))
+    return Columns(zeros, zeros, jnp.zeros(2) if x.dtype == jnp.float16 else None)
 
 
 @jax.custom_vjp
@@ -107,20 +107,21 @@ def tap_columns(x: Array, probe: Columns) -> Array:
 
 
 def _columns_backwards(signal: Array, gradient: Array) -> tuple[Array, Columns]:
-    counts = _small(gradient) if gradient.dtype == jnp.float16 else jnp.zeros(0)
+    counts = _small(gradient) if gradient.dtype == jnp.float16 else None
     return gradient, Columns(run_squares(gradient), signal, counts)
 
 
 tap_columns.defvjp(lambda x, probe: (x, run_squares(x)), _columns_backwards)
 
 
-def joined(columns: Columns, size: int) -> Array:
-    """What `tap` would have measured, `[..., PROBE_SIZE]`, of stacked columns."""
+def joined(columns: Columns, size: int) -> Any:
+    """What `tap` would have measured, `[..., PROBE_SIZE]`, of stacked columns of jax or NumPy."""
     gradient, signal = totals(columns.gradient), totals(columns.signal)
+    xp = gradient.__array_namespace__()
     shape = gradient.shape[:-1]
-    counts = columns.counts if columns.counts.shape[-1] else jnp.zeros((*shape, 2))
-    sizes = jnp.full((*shape, 1), size, gradient.dtype)
-    return jnp.concatenate([gradient, signal, sizes, counts.astype(gradient.dtype)], -1)
+    counts = xp.zeros((*shape, 2)) if columns.counts is None else columns.counts
+    sizes = xp.full((*shape, 1), size, gradient.dtype)
+    return xp.concatenate([gradient, signal, sizes, counts.astype(gradient.dtype)], -1)
 
 
 def _small(gradient: Array) -> Array:
