@@ -17,9 +17,16 @@ _SIGNS = {
     "phi": "φ",
     "sigma": "σ",
     "xi": "ξ",
+    "Lambda": "Λ",
     "le": "≤",
     "ge": "≥",
     "times": "×",
+    "odot": "⊙",
+    "pm": "±",
+    "top": "T",
+    "mathrm": "",
+    "log": "log",
+    "min": "min",
     "|": "‖",
     ",": " ",
 }
@@ -63,8 +70,9 @@ def without_tex(formula: str) -> str:
     text = re.sub(r"\\([A-Za-z]+|[|,])", _sign, spaced)
     text = re.sub(rf"\\frac{_BRACED}{_BRACED}", r"(\1)/(\2)", text)
     text = re.sub(rf"\\sqrt{_BRACED}", r"√(\1)", text)
+    text = re.sub(r"\\sqrt (\w)", r"√\1", text)
     text = re.sub(rf"([\^_]){_BRACED}", r"\1(\2)", text)
-    return re.sub(r"[\\{}]|(?<= ) +", "", text)
+    return re.sub(r"[{}]|(?<= ) +", "", text)
 
 
 def _sign(command: re.Match[str]) -> str:

@@ -15,6 +15,9 @@ from experiments.harness.notes import notes, without_tex
         (r"\sigma(b)^{50}", "σ(b)^(50)"),
         (r"y = g\,W_1 x", "y = g W_1 x"),
         (r"\min(|z|, \log \sigma)", "min(|z|, log σ)"),
+        (r"-8 r \mathrm{softplus}(\Lambda) \odot x", "-8 r softplus(Λ) ⊙ x"),
+        (r"n^{0.5 \pm 0.05} / \sqrt d", "n^(0.5 ± 0.05) / √d"),
+        (r"\unknown", r"\unknown"),
         ("1 - z", "1 - z"),
     ],
 )
