@@ -6,7 +6,7 @@ body appears once: what it carries is joined from the first value and the body's
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
@@ -87,16 +87,13 @@ class Flat:
           values: where to begin.
           through: if given, the names of the operations that are gone through.
         """
-        found = set(values)
-        waiting = list(found)
-        while waiting:
-            for operation in self.users[waiting.pop()]:
-                if through is not None and operation.name not in through:
-                    continue
-                new = [value for value in operation.outputs if value not in found]
-                found.update(new)
-                waiting += new
-        return found
+
+        def dependents(value: int) -> Iterator[Value]:
+            for operation in self.users[value]:
+                if through is None or operation.name in through:
+                    yield from operation.outputs
+
+        return _closure(values, dependents)
 
     def leading_to(
         self, values: Iterable[Value], through: Collection[str] | None = None
@@ -107,17 +104,14 @@ class Flat:
           values: where to begin.
           through: if given, the names of the operations that are gone through.
         """
-        found = {value for value in values if value is not None}
-        waiting = list(found)
-        while waiting:
-            maker = self.makers.get(waiting.pop())
+
+        def dependencies(value: int) -> Sequence[Value]:
+            maker = self.makers.get(value)
             if maker is None or (through is not None and maker.name not in through):
-                continue
-            for value in maker.inputs:
-                if value is not None and value not in found:
-                    found.add(value)
-                    waiting.append(value)
-        return found
+                return ()
+            return maker.inputs
+
+        return _closure(values, dependencies)
 
     def maker_through(self, value: Value, moves: frozenset[str]) -> Operation | None:
         """The operation that computed a value, behind those that only move it."""
@@ -259,3 +253,15 @@ class Flat:
             self._add("join", [index, *values], v.aval, key, eqn)
             for *values, v in zip(*results, eqn.outvars, strict=True)
         ]
+
+
+def _closure(start: Iterable[Value], following: Callable[[int], Iterable[Value]]) -> set[int]:
+    """What is come to from some values, step by step, themselves included."""
+    found = {value for value in start if value is not None}
+    waiting = list(found)
+    while waiting:
+        for value in following(waiting.pop()):
+            if value is not None and value not in found:
+                found.add(value)
+                waiting.append(value)
+    return found

@@ -1,13 +1,17 @@
-"""Gradient norms while an optimiser runs."""
+"""Gradient norms, and what updates come to, while an optimiser runs."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array, lax
 
 from ..functional._arguments import check_integers
+from ._findings import Finding
+from ._findings._precision import lost_update
+from ._names import names_of
 from ._norms import safe_norm
 
 _MOST_STEPS = 2**31 - 1  # the largest int32
@@ -29,6 +33,8 @@ class WatchState(NamedTuple):
       not_finite: at how many of the steps looked at some norm was infinite or NaN.
       first_not_finite: the first such step, counted from 0; -1 if there was none.
       last_not_finite: the last such step; -1 if there was none.
+      lost: of each parameter the share of its updates other than 0 that, when last looked at, were
+        lost in rounding; None where the updates are not applied as they pass.
     """
 
     step: Array
@@ -38,6 +44,15 @@ class WatchState(NamedTuple):
     not_finite: Array
     first_not_finite: Array
     last_not_finite: Array
+    lost: Any = None
+
+    @property
+    def findings(self) -> list[Finding]:
+        """`lost_update`, where most of a parameter's updates are; of concrete arrays."""
+        shares = jax.tree.leaves(self.lost)
+        names = names_of(self.norms, of_variables=isinstance(self.step, nnx.Variable))
+        known = dict(zip(names, map(float, shares), strict=True)) if shares else {}
+        return list(lost_update(known))
 
 
 class GradientTransformation(NamedTuple):
@@ -47,19 +62,26 @@ class GradientTransformation(NamedTuple):
     update: Callable[..., tuple[Any, WatchState]]
 
 
-def watch(every: int = 1) -> GradientTransformation:
+def watch(every: int = 1, *, applied: bool = False) -> GradientTransformation:
     """Looks at the gradients on their way through an Optax chain, and changes nothing.
 
     The norms are those of `safe_norm`: they do not underflow where the squares would, and one of
     finite elements is infinite only where it lies beyond the dtype. A parameter that has no
     gradient in some step (`None`, Optax's `MaskedNode`, `float0` of an integer) keeps its numbers.
 
+    Last in the chain it sees what is added to the parameters. With `applied` it then counts the
+    updates that are lost: p + u rounds to p where u is below half the spacing of numbers at p,
+    which in bfloat16 is |p|/512 to |p|/256. The state's `findings` name the parameters that
+    stand still.
+
     Args:
       every: only every so many steps, starting with the first; the others cost nothing.
+      applied: whether what passes is added to the parameters, as it is last in the chain.
 
     Returns:
       A transformation for `optax.chain`, whose state is a `WatchState`. Its `update` raises
-      ValueError if the gradients are no tree like the parameters.
+      ValueError if the gradients are no tree like the parameters, or if `applied` needs parameters
+      and there are none.
 
     Raises:
       ValueError: if `every` is less than 1.
@@ -72,6 +94,15 @@ def watch(every: int = 1) -> GradientTransformation:
       >>> _, state = optimizer.update({"w": jnp.full(4, 1e-30)}, state, parameters)
       >>> print(state[0].norms)
       {'w': Array(2.e-30, dtype=float32)}
+
+      Updates that bfloat16 loses:
+
+      >>> optimizer = optax.chain(optax.sgd(0.1), watch(applied=True))
+      >>> parameters = {"w": jnp.ones(4, jnp.bfloat16)}
+      >>> _, state = optimizer.update(
+      ...     {"w": jnp.full(4, 0.01, jnp.bfloat16)}, optimizer.init(parameters), parameters)
+      >>> print(state[1].lost, state[1].findings[0].kind)
+      {'w': Array(1., dtype=float32)} lost_update
     """
     check_integers(every=every)
 
@@ -89,16 +120,23 @@ def watch(every: int = 1) -> GradientTransformation:
             not_finite=jnp.int32(0),
             first_not_finite=jnp.int32(-1),
             last_not_finite=jnp.int32(-1),
+            lost=everywhere(0.0) if applied else None,
         )
 
     def update(updates: Any, state: WatchState, params: Any = None) -> tuple[Any, WatchState]:
-        del params
+        if applied and params is None:
+            raise ValueError(
+                "watch(applied=True) needs the parameters: update(updates, state, params)"
+            )
         try:
             jax.tree.map(lambda norm, gradient: None, state.norms, updates)
         except ValueError as error:
             raise ValueError(f"gradients must be a tree like the parameters: {error}") from error
         state = lax.cond(
-            state.step % every == 0, lambda state: _look(updates, state), lambda state: state, state
+            state.step % every == 0,
+            lambda state: _look(updates, state, params),
+            lambda state: state,
+            state,
         )
         counts = (state.step < _MOST_STEPS).astype(jnp.int32)
         return updates, state._replace(step=state.step + counts)
@@ -106,7 +144,7 @@ def watch(every: int = 1) -> GradientTransformation:
     return GradientTransformation(init, update)
 
 
-def _look(gradients: Any, state: WatchState) -> WatchState:
+def _look(gradients: Any, state: WatchState, params: Any) -> WatchState:
     found = jax.tree.map(_norm, state.norms, gradients)
     finite = [jnp.isfinite(norm) for norm in jax.tree.leaves(found)]
     bad = ~jnp.all(jnp.stack(finite)) if finite else jnp.bool_(False)
@@ -126,6 +164,9 @@ def _look(gradients: Any, state: WatchState) -> WatchState:
         not_finite=state.not_finite + bad.astype(jnp.int32),
         first_not_finite=jnp.where(bad, first, state.first_not_finite),
         last_not_finite=jnp.where(bad, state.step, state.last_not_finite),
+        lost=None
+        if state.lost is None
+        else jax.tree.map(_share_lost, state.lost, gradients, params),
     )
 
 
@@ -133,6 +174,25 @@ def _norm(old: Array, gradient: Any) -> Array | None:
     """The norm of a parameter's gradient, in the dtype of the old one; None if there is none."""
     leaves = [leaf for leaf in jax.tree.leaves(gradient) if not _is_float0(leaf)]
     return safe_norm(leaves).astype(old.dtype) if leaves else None
+
+
+def _share_lost(old: Array, updates: Any, parameters: Any) -> Array:
+    """The share of a parameter's updates that a sum rounds away; the old one if it has none."""
+    pairs = [
+        (u, p)
+        for u, p in zip(jax.tree.leaves(updates), jax.tree.leaves(parameters), strict=False)
+        if not _is_float0(u)
+    ]
+    if not pairs:
+        return old
+    moved, lost = jnp.zeros((), old.dtype), jnp.zeros((), old.dtype)
+    for u, p in pairs:
+        with jax.numpy_dtype_promotion("standard"):
+            wide = jnp.promote_types(u.dtype, p.dtype)
+        stays = (p.astype(wide) + u.astype(wide)).astype(p.dtype) == p
+        moved += jnp.sum((u != 0).astype(old.dtype))
+        lost += jnp.sum(((u != 0) & stays).astype(old.dtype))
+    return lost / jnp.maximum(moved, 1)
 
 
 def _is_float0(leaf: Any) -> bool:

@@ -137,6 +137,69 @@ def test_a_healthy_run_trips_no_check():
     np.testing.assert_allclose(state.norms["b"], 1e31, rtol=1e-6)
 
 
+def regression(dtype, rate, steps=300):
+    """The loss of a linear fit, from where it began to where it ends, and what watch saw last."""
+    inputs = jax.random.normal(jax.random.key(0), (64, 8))
+    targets = inputs @ jnp.linspace(0.5, 1.5, 8)
+    optimizer = optax.chain(optax.sgd(rate), watch(every=50, applied=True))
+
+    def loss(w):
+        return jnp.mean((inputs @ w.astype(jnp.float32) - targets) ** 2)
+
+    def step(carry, _):
+        w, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(w), state, w)
+        return (optax.apply_updates(w, updates), state), None
+
+    start = jnp.full(8, 0.75, dtype)
+    (w, state), _ = jax.jit(lambda c: jax.lax.scan(step, c, length=steps))(
+        (start, optimizer.init(start))
+    )
+    return float(loss(w) / loss(start)), state[1]
+
+
+def test_lost_updates_are_found_where_training_stands_still_and_nowhere_else():
+    learns, healthy = regression(jnp.float32, 1e-3)
+    stands, found = regression(jnp.bfloat16, 1e-3)
+    assert learns < 0.5 < 0.8 < stands
+    assert float(healthy.lost) == 0
+    assert healthy.findings == []
+    assert [finding.kind for finding in found.findings] == ["lost_update"]
+    assert regression(jnp.bfloat16, 0.1, steps=1)[1].findings == []
+
+
+@pytest.mark.parametrize("update_dtype", ["bfloat16", "float32"])
+def test_the_share_of_lost_updates_is_that_of_a_sum_in_numpy(update_dtype):
+    keys = jax.random.split(jax.random.key(1))
+    parameter = jax.random.normal(keys[0], (500,), "bfloat16")
+    update = (2e-3 * jax.random.normal(keys[1], (500,))).astype(update_dtype).at[:100].set(0)
+    watcher = watch(applied=True)
+    passed, state = watcher.update({"w": update}, watcher.init({"w": parameter}), {"w": parameter})
+    assert passed["w"] is update
+    applied = optax.apply_updates(
+        {"w": parameter}, {"w": update if update_dtype == "bfloat16" else update.astype("bfloat16")}
+    )
+    exact = np.asarray(parameter, np.float64) + np.asarray(update, np.float64)
+    lost = exact.astype(parameter.dtype)[100:] == np.asarray(parameter)[100:]
+    assert 0.2 < lost.mean() < 0.9
+    np.testing.assert_allclose(state.lost["w"], lost.mean(), rtol=1e-6)
+    assert np.sum(np.asarray(applied["w"] == parameter)[100:]) == pytest.approx(lost.sum(), abs=4)
+
+
+def test_lost_updates_of_a_module_are_named_and_parameters_are_asked_for():
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0), param_dtype=jnp.bfloat16)
+    model.kernel[...] = jnp.ones((2, 3), jnp.bfloat16)
+    optimizer = nnx.Optimizer(
+        model, optax.chain(optax.sgd(1e-3), watch(applied=True)), wrt=nnx.Param
+    )
+    optimizer.update(model, nnx.grad(lambda m: jnp.mean(m(jnp.ones((1, 2), jnp.bfloat16))))(model))
+    assert [f.layers for f in optimizer.opt_state[1].findings] == [("kernel",)]
+    assert watch().init({"w": jnp.ones(2)}).findings == []
+    last = watch(applied=True)
+    with pytest.raises(ValueError, match="needs the parameters"):
+        last.update({"w": jnp.ones(2)}, last.init({"w": jnp.ones(2)}))
+
+
 def test_steps_are_counted_up_to_the_largest_int32():
     watcher = watch(every=2)
     state = watcher.init({})._replace(step=jnp.int32(2**31 - 2))

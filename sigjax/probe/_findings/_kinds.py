@@ -11,6 +11,7 @@ KINDS = (
     "saturated",
     "jump",
     "underflow",
+    "lost_update",
     "vanishing",
     "exploding",
     "forgetting",
