@@ -24,9 +24,15 @@ hypothesis.settings.register_profile("sigjax", deadline=None, max_examples=100, 
 hypothesis.settings.load_profile("sigjax")
 
 
+def pytest_configure(config):
+    """A slice compiles many small programs to run each once: see `hardly_optimized`."""
+    if config.getoption("--slice"):
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
 def pytest_addoption(parser):
     """Adds --slice."""
-    parser.addoption("--slice", action="store_true", help="the first test of every file only")
+    parser.addoption("--slice", action="store_true", help="one quick test of every file")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,12 +46,17 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.proof)
             seen[item.path, item.originalname] += 1
     if config.getoption("--slice"):
-        quick = [
-            i for i in items if not any(i.iter_markers("proof")) and not any(i.iter_markers("slow"))
-        ]
-        first = {item.path: item for item in reversed(quick)}
-        config.hook.pytest_deselected(items=[i for i in items if first.get(i.path) is not i])
-        items[:] = [i for i in items if first.get(i.path) is i]
+        kept = _slice(items)
+        config.hook.pytest_deselected(items=[i for i in items if i not in kept])
+        items[:] = [i for i in items if i in kept]
+
+
+def _slice(items):
+    """Of every file the test that is marked for it, else the first one."""
+    left = [i for i in items if not any(i.get_closest_marker(name) for name in ("proof", "slow"))]
+    first = {item.path: item for item in reversed(left)}
+    marked = {item.path: item for item in reversed(left) if item.get_closest_marker("slice")}
+    return set((first | marked).values())
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -69,11 +80,11 @@ def figures_are_closed():
 
 
 @pytest.fixture
-def hardly_optimized():
+def hardly_optimized(request):
     """To optimise the machine code of so many small programs takes longer than to run them.
 
     XLA's own passes, such as fusion and the partitioning over a mesh, are as ever.
     """
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", request.config.getoption("--slice"))

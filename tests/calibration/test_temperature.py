@@ -46,6 +46,7 @@ def test_binary_decisions_are_two_classes():
     np.testing.assert_allclose(binary(logits), pair(np.stack([0 * logits, logits], 1))[:, 1], 1e-5)
 
 
+@pytest.mark.slice
 def test_three_of_four_right():
     # each answer of odds e^(3/T) is right in three cases of four
     found = fit_temperature([3.0, 3.0, 3.0, 3.0], [1, 1, 1, 0])

@@ -185,6 +185,7 @@ def test_starts_on_a_fold(backwards):
         assert p[-1] == 1.0
 
 
+@pytest.mark.slice
 def test_ends_at_a_bound_that_a_fold_only_just_passes(backwards):
     with jax.enable_x64(True):
         branch = backwards(parabola, 1.0, 1.0, 1e-4, 2.0)

@@ -159,6 +159,7 @@ def test_each_component_has_its_own_units(systems):
     np.testing.assert_allclose(passed(branch.turning_points), folds, rtol=1e-8)
 
 
+@pytest.mark.slice
 def test_bounds_may_be_wide_or_infinite(systems):
     start, (first, *_), folds, _ = systems[cubic]
     for far in (1e6, np.inf):

@@ -94,6 +94,7 @@ def test_every_gate_starts_as_far_open_as_stated(elementwise):
     assert np.any(ours["gate"]["kernel"][...] != 0)  # and the gate learns
 
 
+@pytest.mark.slice
 def test_gates_look_at_what_they_are_given():
     layer = snn.GatedAttention(2, 8, gate_kernel_init=NORMAL, rngs=nnx.Rngs(0))
     _, gates = layer(INPUTS, INPUTS[:, :3], gate_inputs=2 * INPUTS, return_gates=True)

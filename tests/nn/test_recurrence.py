@@ -162,6 +162,7 @@ def test_no_step_at_all(name, layers, compiled):
     assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slice
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("layers", ["plain", "LoRA"])

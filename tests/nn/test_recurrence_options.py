@@ -123,6 +123,7 @@ def test_bidirectional_is_flaxs(options):
     chex.assert_trees_all_close(*both(found, expected), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slice
 @pytest.mark.parametrize("name", CELLS)
 def test_nothing_passes_a_reset_in_either_direction(name):
     rnn = snn.Bidirectional(*(snn.RNN(build(name, "plain")) for _ in range(2)), return_carry=True)

@@ -135,6 +135,7 @@ def test_decoding_step_by_step_is_the_whole_pass(dtype):
             np.testing.assert_allclose(found, expected, **same)
 
 
+@pytest.mark.slice
 def test_lengths_and_both_directions():
     x, _, _ = data()
     x = jnp.asarray(x, jnp.float32)

@@ -208,6 +208,7 @@ def test_a_replacement_of_the_stack_that_is_not_stacked():
         model(ROWS)
 
 
+@pytest.mark.slice
 def test_what_a_layer_of_the_stack_writes_is_kept():
     class Counting(nnx.Linear):
         def __init__(self, *args, **kwargs):

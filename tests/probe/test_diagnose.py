@@ -189,6 +189,7 @@ def test_attention_shared_layers_and_ensembles():
     np.testing.assert_allclose(report.rows[0].log10_gradient, log10_norm(2 * members), atol=1e-6)
 
 
+@pytest.mark.slice
 def test_gradients_whose_squares_underflow():
     model = nnx.Sequential(nnx.Linear(4, 4, rngs=nnx.Rngs(0)), nnx.Linear(4, 4, rngs=nnx.Rngs(1)))
     report = diagnose(model, lambda m, x: m(x).sum() * 1e-33, jnp.ones((2, 4)))

@@ -105,6 +105,7 @@ def test_hand_written_sigmoid_attention(state):
             assert found == []
 
 
+@pytest.mark.slice
 def test_sigmoid_weights_over_their_sum_are_no_sums_of_many():
     def normalised(w, x):
         q, k, v = (x @ w[name] for name in ("query", "key", "value"))

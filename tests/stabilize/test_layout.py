@@ -205,6 +205,7 @@ NO_FORM = {
 }
 
 
+@pytest.mark.slice
 @pytest.mark.parametrize("name", NO_FORM)
 def test_what_is_no_logarithm_of_a_sigmoid_stays_silently(name):
     form = with_p(NO_FORM[name])

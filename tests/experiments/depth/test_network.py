@@ -175,6 +175,7 @@ def test_deep_orthogonal_linear_network_keeps_its_norm():
     np.testing.assert_allclose(np.ptp(log10_magnitude(found.preactivation)), 0, atol=1e-4)
 
 
+@pytest.mark.slice
 def test_saturated_slopes_do_not_vanish():
     # sigma(1 - sigma) is 0 in float32 beyond 17; at 40 the slope is 4e-18.
     weights = one_seed(draw())

@@ -19,6 +19,7 @@ def test_flaxs_gates_fail_the_bars_that_ours_hold():
     assert float(error.sel(narrow="sigjax bfloat16")) < gates_low_precision.STATE_ERROR
 
 
+@pytest.mark.slice
 def test_refusal():
     with pytest.raises(UsageError, match="--times must be one or more"):
         gates_low_precision.Config(times=())

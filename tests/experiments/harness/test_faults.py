@@ -105,6 +105,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
     assert squares.CALLS == []
 
 
+@pytest.mark.slice
 @pytest.mark.parametrize("name", SEALED)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_flipped_bit_or_a_missing_end_is_found(command, tmp_path, name, seed):

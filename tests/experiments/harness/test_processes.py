@@ -210,6 +210,7 @@ def test_what_process_0_refuses_all_refuse(start, tmp_path):
         assert "Traceback" not in errors
 
 
+@pytest.mark.slice
 @pytest.mark.parametrize(
     ("job", "message"),
     [

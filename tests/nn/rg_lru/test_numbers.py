@@ -86,6 +86,7 @@ def test_forward_mode_and_second_order():
         np.testing.assert_allclose(ours, slow, atol=1e-6 * scale)
 
 
+@pytest.mark.slice
 def test_the_parallel_form_is_the_sequential_one():
     x, first, cotangent, _ = data(steps=37)
     with jax.enable_x64(True):

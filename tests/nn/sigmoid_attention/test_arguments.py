@@ -75,6 +75,7 @@ def test_what_jax_nn_refuses_is_refused_by_name(error, message, options):
             jax.nn.dot_product_attention(**given)
 
 
+@pytest.mark.slice
 def test_no_batch_no_keys_and_no_queries():
     one = snn.dot_product_sigmoid_attention(QUERY[0], KEY[0], VALUE[0])
     assert one.shape == (T, N, H)

@@ -75,6 +75,7 @@ def test_logit_biases_and_layer_scale():
     assert pickle.loads(pickle.dumps(nnx.split(layer)[0])) == nnx.split(layer)[0]
 
 
+@pytest.mark.slice
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_decoding_gives_what_the_whole_pass_gives(is_causal):
     options = {"num_kv_heads": 2, "normalize_qk": True, "train_logit_bias": True, "decode": True}

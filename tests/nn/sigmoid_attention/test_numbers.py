@@ -65,6 +65,7 @@ def test_values_and_gradients_are_those_of_float64():
         assert np.all(found[name][1][blind] == 0)
 
 
+@pytest.mark.slice
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_16_bits_are_rounded_once(dtype):
     query, key, value, ct = (jnp.asarray(x, dtype) for x in (QUERY, KEY, VALUE, CT))
