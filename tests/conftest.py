@@ -51,6 +51,12 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [i for i in items if i in kept]
 
 
+def pytest_collection_finish():
+    """What all tests share lives to the end: the collector need not look through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def _slice(items):
     """Of every file the test that is marked for it, else the first one."""
     left = [i for i in items if not any(i.get_closest_marker(name) for name in ("proof", "slow"))]

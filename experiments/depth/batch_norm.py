@@ -273,7 +273,7 @@ def plot(dataset: xr.Dataset) -> Figure:
             axis.set_ylim(-0.02, 1.02)
             axis.set_ylabel(label)
             axis.set_title(f"{start} weights (standard deviation {STARTS[start]:g})")
-        row[1].legend(title="mean and range of seeds", loc="center right")
+        row[1].legend(title="mean and range of seeds", loc="lower left", bbox_to_anchor=(0, 0.12))
     first = dataset.sel(start="small", seed=0)
     # The unit whose inputs drift most without normalisation shows best what is meant.
     curves = first["percentiles"].sel(percentile=50, network="without")
