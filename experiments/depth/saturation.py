@@ -31,7 +31,7 @@ from experiments.harness import Claim, Settings, gather, reported, sweep
 
 from ._saturating import BLOCKS, CLASSES, TRAINED, trainer
 from ._saturation_panels import plot as plot
-from ._signals_at_start import ACTIVATION_STD, GRADIENT_RATIO, WEIGHTS, signals_at_start
+from ._signals_at_start import ACTIVATION_STD, GRADIENT_RATIO, SINGULAR, WEIGHTS, signals_at_start
 
 _LATE = slice(-5, None)  # the last tenth of what was watched
 
@@ -193,6 +193,26 @@ def _initial_claims(dataset: xr.Dataset) -> list[Claim]:
                     relative=True,
                 )
             )
+        found += [
+            Claim(
+                name=f"{weights} weights: mean singular value of a layer's weights",
+                source="the quarter circle law; Glorot & Bengio 2010, section 4.2.2",
+                expected=SINGULAR[weights],
+                measured=float(one["kernel_singular"]),
+                tolerance=0.005,
+                kind="statistical",
+                relative=True,
+            ),
+            *(
+                reported(
+                    f"tanh, {weights} weights: mean singular value of the {end} Jacobian",
+                    "Glorot & Bengio 2010, section 4.2.2: about "
+                    f"{'0.8' if weights == 'normalized' else '0.5'} in a layer",
+                    float(one["jacobian_singular"].sel(end=end)),
+                )
+                for end in ("first", "last")
+            ),
+        ]
     kernels = dataset["kernel_gradient_std"].sel(weights="standard").values
     found.append(
         Claim(
