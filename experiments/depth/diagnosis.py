@@ -12,6 +12,12 @@ Time on 2 CPU cores: quick 45 s, paper 8 min. Must show: the probe's finding and
 training: what it calls vanishing does not learn, what it does not, does; `jax.nn`'s bfloat16 slope
 at 8 is exactly 0, so the network as it is stays where it was; healthy architectures have no
 finding, broken ones have that of their fault, at its layer.
+
+Critical weights learn as long as training leaves them critical. Adam moves every weight by about its
+rate r, so a kernel of n units by a matrix of norm up to n r, beside singular values next to 1, and
+L layers by L n r in all: 2 for 20 layers of 100 at r = 0.001. At that rate 50 layers of 300 (15)
+lose their isometry within ten steps and end at 19 % of the digits; at 0.0001 (1.5) they know 97 %
+after 400 steps.
 """
 
 import dataclasses
@@ -63,7 +69,9 @@ class Config(Settings):
     batch: Annotated[int, Within(1, DIGITS - TESTED_DIGITS)] = 128
     """Digits in a step."""
     learning_rate: float = 1e-3
-    """Adam's learning rate; the gates, which have far to go, get ten times as much."""
+    """Adam's learning rate for the deep models."""
+    gate_learning_rate: float = 1e-2
+    """Adam's learning rate for the gates, which have far to go."""
     patients: tuple[str, ...] = _FEW
     """Architectures that are diagnosed healthy and with faults."""
     subjects: tuple[str, ...] = ("24 layers of 64, batch 64",)
@@ -78,11 +86,12 @@ class Config(Settings):
 
     @classmethod
     def paper(cls) -> "Config":
-        """50 layers of 300."""
+        """50 layers of 300, at a tenth of the learning rate, as the module's text says."""
         return cls(
             depth=50,
             width=300,
             steps=2000,
+            learning_rate=1e-4,
             patients=(*ARCHITECTURES, *WITH_ZEROS),
             subjects=tuple(SUBJECTS),
             rounds=5,
@@ -166,7 +175,7 @@ def _point(point: Any, config: Config, key: Array) -> xr.Dataset:
     train, test = split_digits(key)
     model = deep(name, config) if name in DEEP else gated(config)
     loss_fn = sigjax.stabilize(loss) if name == NARROW[1] else loss
-    rate = config.learning_rate * (10 if name in NARROW else 1)
+    rate = config.gate_learning_rate if name in NARROW else config.learning_rate
     with jax.numpy_dtype_promotion("standard"):
         report = diagnose(model, loss_fn, Batch(*(x[: config.batch] for x in train)))
         losses, accuracy = _train(model, loss_fn, rate, train, test, config, key)
