@@ -20,25 +20,21 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
-import optax
 import xarray as xr
-from flax import nnx
 from jax import Array
-from matplotlib.figure import Figure
 
 import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, gather, over_devices, reported, sweep
-from experiments.harness.bands import mean_and_range
 from experiments.harness.stopwatch import compiled, median_seconds
-from experiments.harness.style import COLOURS, MEANING
+
+from ._attention_panels import plot as plot
+from ._repeating import train
 
 TIMED = True
 HEADS, DEPTH = 8, 64
 FORMS = ("sigmoid, b = 0", "sigmoid, b = -log n", "softmax")
 BEHIND = ("no gate", "head-wise gate")
-_TOKENS, _WIDTH, _LAYERS = 16, 32, 2  # of the trained models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,87 +148,21 @@ def _slopes() -> xr.Dataset:
     )
 
 
-class Model(nnx.Module):
-    """A causal transformer with a gate behind its attention."""
-
-    def __init__(self, length: int, rngs: nnx.Rngs):
-        self.embed = nnx.Embed(_TOKENS, _WIDTH, rngs=rngs)
-        self.places = nnx.Param(0.1 * jax.random.normal(rngs.params(), (length, _WIDTH)))
-        layers = range(_LAYERS)
-        self.norms = nnx.List([nnx.LayerNorm(_WIDTH, rngs=rngs) for _ in range(2 * _LAYERS)])
-        self.attention = nnx.List([snn.GatedAttention(2, _WIDTH, rngs=rngs) for _ in layers])
-        self.wide = nnx.List([nnx.Linear(_WIDTH, 2 * _WIDTH, rngs=rngs) for _ in layers])
-        self.narrow = nnx.List([nnx.Linear(2 * _WIDTH, _WIDTH, rngs=rngs) for _ in layers])
-        self.head = nnx.Linear(_WIDTH, _TOKENS, rngs=rngs)
-
-    def __call__(self, tokens: Array) -> tuple[Array, Array, Array]:
-        """Logits `[batch, length, tokens]`; gates; shares of attention on the first token."""
-        x = self.embed(tokens) + self.places[...]
-        gates, shares = [], []
-        for i in range(_LAYERS):
-            outputs, opening, weights = self.attention[i](
-                self.norms[2 * i](x), is_causal=True, return_gates=True, return_attention=True
-            )
-            x = x + outputs
-            x = x + self.narrow[i](jax.nn.gelu(self.wide[i](self.norms[2 * i + 1](x))))
-            gates.append(opening)
-            # Of the second half, where attention has something to look for.
-            shares.append(weights[..., tokens.shape[1] // 2 :, 0])
-        return self.head(x), jnp.stack(gates), jnp.stack(shares)
-
-
-def _train(key: Array, has_gate: Array, *, config: Config) -> tuple[Array, Array, Array]:
-    """The loss by step; the share of attention on the first token; the mean gate.
-
-    "No gate" freezes the gate's parameters: it is the constant factor 1/2.
-    """
-    length = config.length
-    parts: Any = nnx.split(Model(length, nnx.Rngs(key)), nnx.Param, ...)
-    graph, start, rest = parts
-    optimizer = optax.adam(config.learning_rate)
-
-    def draw(key: Array) -> Array:
-        half = jax.random.randint(key, (config.batch, length // 2), 0, _TOKENS)
-        return jnp.concatenate([half, half], axis=1)
-
-    def loss(parameters: nnx.State, tokens: Array) -> Array:
-        logits, _, _ = nnx.merge(graph, parameters, rest)(tokens)
-        # What follows is known from the second half on.
-        given, known = logits[:, length // 2 - 1 : -1], tokens[:, length // 2 :]
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(given, known))
-
-    def step(state: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Array]:
-        parameters, moments = state
-        value, slope = jax.value_and_grad(loss)(parameters, draw(key))
-        change, moments = optimizer.update(slope, moments)
-        change = _only_trained(change, has_gate)
-        return (optax.apply_updates(parameters, change), moments), value
-
-    state = start, optimizer.init(start)
-    (parameters, _), losses = jax.lax.scan(step, state, jax.random.split(key, config.steps))
-    _, gates, shares = nnx.merge(graph, parameters, rest)(draw(jax.random.fold_in(key, 1)))
-    return losses, jnp.mean(shares), jnp.mean(gates)
-
-
-def _only_trained(change: Any, has_gate: Array) -> Any:
-    """A change of all parameters, without that of the gates if there is to be none."""
-    return jax.tree.map_with_path(
-        lambda path, leaf: jnp.where(has_gate | ("gate" not in _names(path)), leaf, 0), change
-    )
-
-
-def _names(path: tuple[Any, ...]) -> list[str]:
-    return [str(getattr(entry, "key", "")) for entry in path]
-
-
 def _trained(config: Config, key: Array) -> xr.Dataset:
     """Both models of every seed, from the same weights and on the same sequences."""
 
-    def train(key: Array) -> tuple[Array, Array, Array]:
-        has_gate = jnp.array([name != "no gate" for name in BEHIND])
-        return jax.vmap(functools.partial(_train, config=config), in_axes=(None, 0))(key, has_gate)
-
-    losses, share, gate = over_devices(train, jax.random.split(key, config.seeds))
+    one = functools.partial(
+        train,
+        length=config.length,
+        batch=config.batch,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+    )
+    has_gate = jnp.array([name != "no gate" for name in BEHIND])
+    losses, share, gate = over_devices(
+        lambda key: jax.vmap(one, in_axes=(None, 0))(key, has_gate),
+        jax.random.split(key, config.seeds),
+    )
     return xr.Dataset(
         {
             "loss": (("seed", "behind", "step"), losses),
@@ -339,63 +269,3 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         )
     )
     return found
-
-
-_COLOURS = {
-    "sigjax": MEANING["sigjax"],
-    "jax.nn, softmax": MEANING["peer"],
-    "all pairs": COLOURS[3],
-}
-
-
-def plot(dataset: xr.Dataset) -> Figure:
-    """Size; slope; memory and time; training and sinks."""
-    figure, axes = plt.subplots(2, 3, figsize=(14, 8))
-    size, slope, memory, seconds, loss, sink = axes.flat
-    for form, mark in zip(FORMS, ("o-", "s-", "x--"), strict=True):
-        size.plot(dataset["length"], dataset["size"].sel(form=form), mark, label=form)
-    size.set_ylabel("root mean square of the output (1)")
-    size.set_title("b = -log n keeps the size of softmax's")
-    for library, mark in zip(dataset["library"].values, ("o-", "s-", "x--"), strict=True):
-        part = dataset.sel(library=library)
-        look = {"color": _COLOURS[str(library)], "label": library}
-        memory.plot(dataset["length"], part["temporary"] / 2**20, mark, **look)
-        seconds.plot(dataset["length"], 1e3 * part["seconds"], mark, **look)
-    memory.set_ylabel("temporary memory of value and gradient (MiB)")
-    memory.set_title("no array of all pairs")
-    seconds.set_ylabel("time of value and gradient (ms)")
-    seconds.set_title("8 heads of 64, float32")
-    for axis in (size, memory, seconds):
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.set_xlabel("keys and queries (1)")
-        axis.legend()
-    slope.plot(
-        dataset["logit"], dataset["exact_slope"], color="0.6", linewidth=5, label="sigma'(z)"
-    )
-    for weight, mark in (("sigmoid", "."), ("softmax", "x")):
-        shown = dataset["slope"].sel(weight=weight)
-        slope.plot(dataset["logit"], shown.where(shown > 0), mark, label=weight)
-    slope.set_yscale("log")
-    slope.set_xlabel("logit of one key, the other's is 0 (1)")
-    slope.set_ylabel("slope of the output, from bfloat16 (1)")
-    slope.set_title("softmax's slope is 0 where 1 - p is")
-    slope.legend()
-    for behind, line in zip(BEHIND, ("-", "--"), strict=True):
-        curve = dataset["loss"].sel(behind=behind)
-        mean_and_range(loss, dataset["step"], curve, line, label=behind)
-    loss.set_xlabel("step of Adam (1)")
-    loss.set_ylabel("cross-entropy of what is repeated (nat)")
-    loss.set_title("a small transformer; bands: all seeds")
-    loss.legend()
-    for place, behind in enumerate(BEHIND):
-        values = dataset["sink"].sel(behind=behind)
-        sink.plot(np.full(values.size, place), values, "o", fillstyle="none")
-        sink.plot(place, values.mean(), "_", color="black", markersize=30)
-    sink.set_xticks(range(len(BEHIND)), BEHIND)
-    sink.set_xlim(-0.5, len(BEHIND) - 0.5)
-    sink.set_ylim(0, None)
-    sink.set_xlabel("behind the attention")
-    sink.set_ylabel("attention on the first token (1)")
-    sink.set_title("sinks; a circle a seed, bars: means")
-    return figure

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.gates import attention_gates
+from experiments.gates import _repeating, attention_gates
 
 
 @pytest.mark.proof
@@ -34,11 +34,9 @@ def test_the_plain_form_is_the_blocked_one():
 
 
 def test_a_model_without_a_gate_trains_everything_else():
-    model = nnx.eval_shape(lambda: attention_gates.Model(4, nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: _repeating.Model(4, nnx.Rngs(0)))
     change = jax.tree.map(lambda leaf: np.float32(1), nnx.state(model, nnx.Param))
-    with_gate, without = (
-        attention_gates._only_trained(change, np.bool_(flag)) for flag in (True, False)
-    )
+    with_gate, without = (_repeating.only_trained(change, np.bool_(flag)) for flag in (True, False))
     assert all(leaf == 1 for leaf in jax.tree.leaves(with_gate))
     still = {
         jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(without) if leaf == 0
