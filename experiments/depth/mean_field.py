@@ -16,6 +16,8 @@ the edge and nowhere else; the logistic has no edge below sigma_w = 10.
 
 import dataclasses
 import functools
+import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
@@ -53,6 +55,9 @@ _OF_DRAWN = (
     *("theory_q", "theory_c", "theory_xi_c", "theory_chi1"),
     *("drawn_q", "drawn_c", "drawn_slope", "drawn_factor"),
 )
+# Layers that a program of training has room for, or a multiple: depths near each other share one,
+# and a shallow network's update does not go through the weights of the deepest.
+_ROOM = 50
 _SETTLED = slice(-10, None)  # layers over which q and c are averaged
 
 
@@ -111,22 +116,26 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     fixed = dataset["theory_c"].values
     draw = functools.partial(_draw, config=config, key=for_draws, fixed=fixed)
     dataset = dataset.merge(gather(drawn, sweep(drawn, draw)), join="outer")
-    run = trainer(
-        for_training,
-        activations=(jnp.tanh,),
-        kernels=(GAUSSIAN,),
-        width=config.trained_width,
-        deepest=max(config.depths),
-        steps=config.steps,
-        batch=config.batch,
-    )
+
+    @functools.cache
+    def run(deepest: int) -> Callable[..., Any]:
+        return trainer(
+            for_training,
+            activations=(jnp.tanh,),
+            kernels=(GAUSSIAN,),
+            width=config.trained_width,
+            deepest=deepest,
+            steps=config.steps,
+            batch=config.batch,
+        )
 
     def train(point: Any) -> xr.Dataset:
         """Networks of one depth, one for each weight variance."""
+        room = _ROOM * math.ceil(point["depth"] / _ROOM)
         stds = [variance**0.5 for variance in config.weight_variances]
         rates = [config.learning_rate] * len(stds)
         _, accuracy = over_devices(
-            run, networks(point["depth"], stds, BIAS_STD, rates), one_by_one=True
+            run(room), networks(point["depth"], stds, BIAS_STD, rates), one_by_one=True
         )
         return xr.Dataset(
             {"accuracy": ("trained_weight_variance", np.asarray(accuracy, np.float64))},
