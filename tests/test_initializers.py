@@ -98,11 +98,17 @@ def test_under_jit():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize(
-    "initializer",
-    [orthogonal_gain(jax.nn.relu), critical(jnp.tanh), chrono(1000), prior_bias(0.01)],
+    "make",
+    [
+        lambda: orthogonal_gain(jax.nn.relu),
+        lambda: critical(jnp.tanh),
+        lambda: chrono(1000),
+        lambda: prior_bias(0.01),
+    ],
     ids=["orthogonal_gain", "critical", "chrono", "prior_bias"],
 )
-def test_16_bit_is_drawn_in_float32_and_rounded(initializer, dtype):
+def test_16_bit_is_drawn_in_float32_and_rounded(make, dtype):
+    initializer = make()
     found, wide = (initializer(KEY, (16, 32), d) for d in (dtype, jnp.float32))
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, wide.astype(dtype))

@@ -240,19 +240,23 @@ def test_certain_pairs_cost_nothing_and_wrong_ones_what_they_should():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"text": jnp.zeros((3, 2))}, ValueError, r"one shape \[N, features\], got \(4, 2\)"),
-        ({"image": jnp.zeros(4)}, ValueError, r"one shape \[N, features\]"),
+        (
+            {"text": np.zeros((3, 2), np.float32)},
+            ValueError,
+            r"one shape \[N, features\], got \(4, 2\)",
+        ),
+        ({"image": np.zeros(4, np.float32)}, ValueError, r"one shape \[N, features\]"),
         ({"image": np.zeros((4, 2), np.complex64)}, TypeError, "'image' must be real"),
-        ({"temperature": jnp.zeros(2)}, ValueError, "'temperature' must be a scalar"),
+        ({"temperature": np.zeros(2, np.float32)}, ValueError, "'temperature' must be a scalar"),
         ({"chunk_size": 3}, ValueError, "'chunk_size' must divide the 4 texts, got 3"),
         ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, got 0"),
         (
-            {"labels": jnp.eye(3)},
+            {"labels": np.eye(3, dtype=np.float32)},
             ValueError,
             r"'labels' must have shape \[N, M\] = \(4, 4\), got \(3, 3\)",
         ),
         (
-            {"labels": jnp.zeros((4, 5)), "text": jnp.zeros((5, 3))},
+            {"labels": np.zeros((4, 5), np.float32), "text": np.zeros((5, 3), np.float32)},
             ValueError,
             r"shapes \[N, features\] and \[M, features\], got \(4, 2\) and \(5, 3\)",
         ),

@@ -12,15 +12,16 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import sigjax.nn as snn
+from tests.draws import normal
 
 pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 IN, HIDDEN, BATCH, STEPS = 4, 8, 4, 6
 CELLS = ["GRUCell", "LSTMCell", "MinGRU"]
 EXPLICIT, AUTO = AxisType.Explicit, AxisType.Auto
-X = jnp.sin(jnp.arange(BATCH * STEPS * IN, dtype=jnp.float32)).reshape(BATCH, STEPS, IN)
-LENGTHS = jnp.array([6, 0, 3, 1])
-RESETS = jnp.zeros((BATCH, STEPS), bool).at[jnp.arange(BATCH), jnp.arange(BATCH)].set(True)
+X = normal(0, (BATCH, STEPS, IN))
+LENGTHS = jnp.asarray(np.array([6, 0, 3, 1], np.int32))
+RESETS = jnp.asarray(np.eye(BATCH, STEPS, dtype=bool))
 
 
 def program(name, lib=snn, call=(), **options):

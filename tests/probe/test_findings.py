@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 from sigjax.probe import diagnose
+from tests.draws import normal
 
 pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 WIDTH = 64
-X = jax.random.normal(jax.random.key(0), (16, WIDTH))
-KEYS = jax.random.split(jax.random.key(1), 12)
+X = normal(0, (16, WIDTH))
 
 
 def orthogonal(count, gain=1.0):
     """Kernels that keep norms, times a gain."""
     make = jax.nn.initializers.orthogonal(gain)
-    return {f"layer_{i:02}": make(KEYS[i], (WIDTH, WIDTH), jnp.float32) for i in range(count)}
+    return {
+        f"layer_{i:02}": make(jax.random.key(i), (WIDTH, WIDTH), jnp.float32) for i in range(count)
+    }
 
 
 def linear(weights, x):

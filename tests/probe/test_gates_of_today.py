@@ -12,12 +12,13 @@ from jax import lax
 import sigjax
 from sigjax import nn as snn
 from sigjax.probe import diagnose
+from tests.draws import normal
 
 pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 LENGTH, WIDTH, EXPERTS = 64, 16, 8
-X = jax.random.normal(jax.random.key(0), (2, LENGTH, WIDTH))
-TOKENS = X.reshape(-1, WIDTH)
+TOKENS = normal(0, (2 * LENGTH, WIDTH))
+X = jnp.asarray(np.asarray(TOKENS).reshape(2, LENGTH, WIDTH))
 # What is added to -log n: then the bias is 0, all keys are closed, all are open.
 SHIFTS = {"healthy": 0.0, "no bias": np.log(LENGTH), "closed": -20.0, "open": 12.0}
 WORDS = {"no bias": "sum to", "closed": "nothing comes through", "open": "open by more than 99 %"}
@@ -80,10 +81,9 @@ def by_hand(w, x, shift, sees):
     return jnp.mean(((weights @ v) @ w["head"]) ** 2)
 
 
-KEYS = jax.random.split(jax.random.key(1), 6)
 WEIGHTS = {
-    name: jax.random.normal(key, (WIDTH, WIDTH)) / 4
-    for name, key in zip(("query", "key", "value", "head"), KEYS, strict=False)
+    name: normal(1 + seed, (WIDTH, WIDTH), 0.25)
+    for seed, name in enumerate(("query", "key", "value", "head"))
 }
 
 
@@ -209,8 +209,7 @@ def test_hand_written_routers(experts):
         "router": (WIDTH, EXPERTS), "up": (EXPERTS, WIDTH, WIDTH), "down": (EXPERTS, WIDTH, WIDTH)
     }  # fmt: skip
     mixture = {
-        name: jax.random.normal(key, shape) / 4
-        for key, (name, shape) in zip(KEYS, shapes.items(), strict=False)
+        name: normal(seed, shape, 0.25) for seed, (name, shape) in enumerate(shapes.items(), 10)
     }
     weights = {"mixture": mixture, "head": WEIGHTS["head"]}
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from sigjax.probe import Finding, History, diagnose
+from tests.draws import normal
 
-X = jnp.linspace(-1, 1, 32).reshape(8, 4)
-KEYS = jax.random.split(jax.random.key(0), 2)
-WEIGHTS = [jax.random.normal(key, (4, 4)) / 2 for key in KEYS]
+X = jnp.asarray(np.linspace(-1, 1, 32, dtype=np.float32).reshape(8, 4))
+WEIGHTS = [normal(seed, (4, 4), 0.5) for seed in range(2)]
 STEPS = 7
 
 

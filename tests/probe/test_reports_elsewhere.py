@@ -8,10 +8,11 @@ from flax import nnx
 
 import sigjax.nn as snn
 from sigjax.probe import diagnose, value_and_grad
+from tests.draws import normal
 
 pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
-X = jax.random.normal(jax.random.key(0), (8, 6, 4))
+X = normal(0, (8, 6, 4))
 
 
 def test_orbax_keeps_a_report(tmp_path):

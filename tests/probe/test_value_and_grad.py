@@ -11,14 +11,15 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sigjax.probe import History, diagnose, value_and_grad
+from tests.draws import normal
 
 pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 # Of a leaf's largest element, in units in its last place: taps change what XLA fuses, and with it
 # the order of sums.
 ULPS = 16
-X = jax.random.normal(jax.random.key(1), (16, 6))
-Y = jnp.sin(X[:, :2])
+X = normal(1, (16, 6))
+Y = jnp.asarray(np.sin(np.asarray(X)[:, :2]))
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +56,8 @@ def with_aux(model, x, y, *, scale):
 
 
 TREE = {
-    "first": jax.random.normal(jax.random.key(2), (6, 8)) / 2,
-    "second": jax.random.normal(jax.random.key(3), (8, 2)) / 2,
+    "first": normal(2, (6, 8), 0.5),
+    "second": normal(3, (8, 2), 0.5),
 }
 
 
