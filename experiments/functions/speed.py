@@ -34,7 +34,7 @@ from experiments.oracle.ulps import float32_numbers
 
 from . import _lightness as lightness
 from . import _speed_panels as panels
-from ._forms import FORMS
+from ._forms import FORMS, Form
 from ._speed_panels import light_ratios, ratio
 
 TIMED = True
@@ -104,9 +104,14 @@ def _race(running: Mapping[str, Contestant], size: int, config: Config, seed: in
 
 
 def _arguments(name: str, dtype: str, size: int, seed: int) -> tuple[Array, Array]:
+    return _drawn(name == "logit", dtype, size, seed)
+
+
+@functools.lru_cache(maxsize=2)  # to draw eight million numbers takes as long as to time a call
+def _drawn(probabilities: bool, dtype: str, size: int, seed: int) -> tuple[Array, Array]:
     generator = np.random.default_rng(seed)
     x = 4 * generator.standard_normal(size)  # through the middle and into both tails
-    x = 1 / (1 + np.exp(-x)) if name == "logit" else x
+    x = 1 / (1 + np.exp(-x)) if probabilities else x
     return jnp.asarray(x, dtype), jnp.asarray(generator.standard_normal(size), dtype)
 
 
@@ -129,15 +134,10 @@ def _time_function(point: Mapping[str, Any], *, config: Config, seed: int) -> xr
 def _time_forms(point: Mapping[str, Any], *, config: Config, seed: int) -> xr.Dataset:
     order, size = point["order"], point["size"]
     x, _ = _arguments("sigmoid", "float32", size, seed)
-    chosen = {label: form[order] for label, form in FORMS.items()}
-    programs = {label: jax.jit(form) for label, form in chosen.items() if form is not None}
-    calls = {label: Call.of(program, x) for label, program in programs.items()}
+    chosen = {label: form for label, both in FORMS.items() if (form := both[order]) is not None}
+    calls = {label: Call.of(form, x) for label, form in chosen.items()}
     seconds = _race(contestants(calls), size, config, seed)
-    tried = float32_numbers(0, 2**32 // _STRIDE, _STRIDE)
-    ulp = [
-        worst(tried, errors("sigmoid", order, tried, np.asarray(program(tried)))).ulp
-        for program in programs.values()
-    ]
+    ulp = [_form_ulp(form, order) for form in chosen.values()]
     return xr.Dataset(
         {
             "form_seconds": (("pace", "form"), seconds),
@@ -145,6 +145,14 @@ def _time_forms(point: Mapping[str, Any], *, config: Config, seed: int) -> xr.Da
         },
         coords={"pace": list(PACES), "form": list(calls)},
     )
+
+
+@functools.cache
+def _form_ulp(form: Form, order: int) -> float:
+    """The largest error of a form, over one float32 number in thousands."""
+    tried = float32_numbers(0, 2**32 // _STRIDE, _STRIDE)
+    found = np.asarray(jax.jit(form)(tried))
+    return float(worst(tried, errors("sigmoid", order, tried, found)).ulp)
 
 
 def _time_preparation(point: Mapping[str, Any], *, config: Config, seed: int) -> xr.Dataset:
