@@ -70,7 +70,7 @@ class Config(Settings):
     @classmethod
     def quick(cls) -> "Config":
         """Up to 2,000 layers of 256."""
-        return cls()
+        return cls(rounds=3)
 
     @classmethod
     def paper(cls) -> "Config":
