@@ -76,7 +76,9 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         chains = [_chain(ACTIVATIONS[name], place) for name, place in CHAINS.values()]
         prior = prior_bias(0.9)(key, (), jnp.float64)
         bias, said = float(prior), float(sigjax.sigmoid(prior))
-        slope_at_1 = float(jax.grad(sigjax.sigmoid)(jnp.float64(1.0)))
+        slope_at_1, slope_at_minus_1 = (
+            float(jax.grad(sigjax.sigmoid)(jnp.float64(place))) for place in (1.0, -1.0)
+        )
     value, slope = curves["sigmoid"]
     relu_slope = curves["ReLU"][1]
     numpys = 1 / (1 + np.exp(-z))  # NumPy knows nothing of the library
@@ -89,6 +91,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
             "largest_slope": float(slope.max()),
             "largest_slope_at": float(z[slope.argmax()]),
             "slope_at_1": slope_at_1,
+            "slope_at_minus_1": slope_at_minus_1,
             "from_identity": float(np.abs(slope - numpys * (1 - numpys)).max()),
             "from_symmetry": float(np.abs(value[::-1] - (1 - numpys)).max()),
             # np.interp wants what rises: the slope falls from the left to the right
@@ -133,6 +136,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """Closed forms, held against values and automatic derivatives."""
     article = "the article"
     last = dataset["passed"].sel(units=UNITS)
+    at_1 = math.e / (1 + math.e) ** 2
 
     def exact(name, source, expected, measured, tolerance=0.0):
         number = float(measured)
@@ -141,13 +145,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return [
         exact("largest slope of the sigmoid", article, 0.25, dataset["largest_slope"]),
         exact("argument of the largest slope", article, 0.0, dataset["largest_slope_at"]),
-        exact(
-            "slope at 1",
-            "e/(1 + e)^2",
-            math.e / (1 + math.e) ** 2,
-            dataset["slope_at_1"],
-            1e-15,
-        ),
+        exact("slope at 1", "e/(1 + e)^2", at_1, dataset["slope_at_1"], 1e-15),
+        exact("slope at -1", "the same: it is even", at_1, dataset["slope_at_minus_1"], 1e-15),
         exact(
             "largest distance of the slope from sigma(1 - sigma), by NumPy",
             f"{article}; 1 - sigma has the rounding of sigma: 2 ulp of numbers below 1",
