@@ -35,11 +35,14 @@ class Watched(NamedTuple):
     Attributes:
       mean: activation, `[block, layer]`, from the first hidden layer to the last.
       percentile: 98th, of |activation|, `[block, layer]`.
+      moved: distance of a layer's kernel from its start over its norm there (Frobenius),
+        `[block, layer]`.
       accuracy: on the 300 images that are followed, `[block]`.
     """
 
     mean: Array
     percentile: Array
+    moved: Array
     accuracy: Array
 
 
@@ -80,7 +83,9 @@ def trainer(
     draw_block = jax.jit(functools.partial(lax.map, draw))
 
     @functools.partial(jax.jit, static_argnums=0)
-    def block(activation: str, rate: float, layers: Layers, seen: Batch) -> tuple[Layers, Watched]:
+    def block(
+        activation: str, rate: float, begun: Layers, layers: Layers, seen: Batch
+    ) -> tuple[Layers, Watched]:
         optimizer = optax.sgd(rate)
         function = ACTIVATIONS[activation]
 
@@ -97,14 +102,21 @@ def trainer(
         watched = Watched(
             mean=jnp.mean(activations, (1, 2)),
             percentile=jnp.percentile(jnp.abs(activations), 98, axis=(1, 2)),
+            moved=jnp.stack(
+                [
+                    jnp.linalg.norm(kernel - first) / jnp.linalg.norm(first)
+                    for (kernel, _), (first, _) in zip(layers[:-1], begun[:-1], strict=True)
+                ]
+            ),
             accuracy=jnp.mean(right.astype(jnp.float32)),
         )
         return lax.scan(step, layers, seen)[0], watched
 
     def run(activation: str, depth: int, rate: float) -> Watched:
-        layers, found = start(depth), []
+        begun = layers = start(depth)
+        found = []
         for keys in jax.random.split(for_steps, (BLOCKS, max(1, steps // BLOCKS))):
-            layers, watched = block(activation, rate, layers, draw_block(keys))
+            layers, watched = block(activation, rate, begun, layers, draw_block(keys))
             found.append(watched)
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
