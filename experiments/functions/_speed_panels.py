@@ -1,15 +1,16 @@
 """What the experiment `speed` draws, and the ratios that it draws them from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
-from experiments.harness.stopwatch import PACES
 from experiments.harness.style import COLOURS, MEANING
 
 _MARKS = ("o", "s", "x")
+_PACES = {"processor": "-", "pipelined": "--"}
 # Variables that hold seconds of [library], what they are of, and their dimension.
 _LIGHT = {
     "call": ("called", "{}: call outside jit"),
@@ -39,20 +40,33 @@ def light_ratios(dataset: xr.Dataset) -> Iterator[tuple[str, float]]:
             yield words.format(value[dimension].item()), float(value)
 
 
-def draw_ratios(axis: Axes, dataset: xr.Dataset, bars: Mapping[str, tuple[float, ...]]) -> None:
-    """A row for each function and mode, a mark for each pace."""
-    functions, modes = dataset["function"].values, dataset["mode"].values
-    names = [f"{name}, {mode}" for name in functions for mode in modes]
-    rows = np.arange(len(names))[::-1]
-    aims = [bar for name in functions for bar in bars[name]]
-    for pace, mark in zip(PACES, _MARKS, strict=True):
-        values = ratio(dataset).sel(pace=pace).transpose("function", "mode").values.ravel()
-        axis.plot(values, rows, mark, label=pace, fillstyle="none")
-    axis.plot(aims, rows, "|", color="black", markersize=14, label="aim")
-    axis.axvline(1, color="0.5", linewidth=1)
+def draw_ratios(axis: Axes, dataset: xr.Dataset, aims: Sequence[float]) -> None:
+    """A line for each mode and pace of a function over the size, with the quartiles of rounds."""
+    sizes = dataset["size"].values
+    for index, (mode, aim) in enumerate(zip(dataset["mode"].values, aims, strict=True)):
+        for pace, line in _PACES.items():
+            part = dataset.sel(mode=mode, pace=pace)
+            middle = ratio(part).values
+            low, high = part["ratio_quartile"].sel(contestant="sigjax").transpose("quartile", ...)
+            axis.errorbar(
+                sizes * 1.08 ** (index - 1),  # beside each other, so that no bar hides another
+                middle,
+                # The ratio of the medians is not always within the quartiles of the ratios.
+                [np.maximum(middle - low.values, 0), np.maximum(high.values - middle, 0)],
+                color=COLOURS[index],
+                marker=_MARKS[index],
+                linestyle=line,
+                fillstyle="none",
+                linewidth=1,
+                capsize=2,
+                label=f"{mode}, {pace}",
+            )
+        axis.axhline(aim, color=COLOURS[index], linewidth=1, linestyle=":")
+    axis.axhline(1, color="0.5", linewidth=1)
+    axis.plot([], [], ":", color="0.3", linewidth=1, label="aim")
     axis.set_xscale("log", base=2)
-    axis.set_yticks(rows, names)
-    axis.set_xlabel("jax's time over sigjax's\n(right of 1: sigjax is faster)")
+    axis.set_yscale("log", base=2)
+    axis.set_xlabel("elements (1)")
 
 
 def draw_light(
@@ -66,6 +80,10 @@ def draw_light(
     axis.axvline(1, color="0.5", linewidth=1)
     axis.axvline(aim, color="black", linewidth=1, linestyle=":", label="aim")
     axis.set_xscale("log", base=2)
+    low, high = axis.get_xlim()
+    between = (1.0, 1.5) if high / low < 8 else (1.0,)  # two ticks at least
+    axis.xaxis.set_major_locator(LogLocator(2, between))
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.set_yticks(rows, names)
     axis.set_xlabel("jax's or optax's time over sigjax's (right of 1: sigjax is faster)")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
