@@ -6,12 +6,14 @@ import sys
 
 
 def _main() -> int:
-    # A stream that was closed leads nowhere, before a file is opened under its number.
+    # If stdin, stdout or stderr is closed, the null device takes its number, which the next file
+    # that is opened would get.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
 
-    # Nothing has begun, and C code that is loading may crash on a KeyboardInterrupt.
+    # During the imports Ctrl-C ends the process at once: C extensions that are loading may crash on
+    # a KeyboardInterrupt.
     heed = signal.getsignal(signal.SIGINT)
     if heed is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))

@@ -1,7 +1,7 @@
 """Traced programs: which jaxprs an equation runs, and whose code it was traced from.
 
-What is particular to a version of JAX stands here and nowhere else: names of primitives and of
-the parameters that hold jaxprs, one class of jaxprs or two, where tracebacks are kept.
+What both packages need to know of a version of JAX stands here: names of primitives that call, and
+of the parameters that hold jaxprs, one class of jaxprs or two, where tracebacks are kept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -98,7 +98,8 @@ def varying(aval: Any) -> frozenset[str]:
 
 def is_staged() -> bool:
     """Whether a program is being traced, by `jit` or a loop, and not only derivatives taken."""
-    # JAX warns of this function by its name, for users: it sees no trace that is yet to come.
+    # JAX's name for it warns users that it cannot know of a `jit` applied later; here only the
+    # present trace matters.
     return unsafe_am_i_under_a_jit_DO_NOT_USE()
 
 

@@ -74,7 +74,7 @@ class Reach:
     """What can be reached from a function and other objects.
 
     Args:
-      root: the function. The check does not hold it, but is given it.
+      root: the function. `check` keeps no reference to it: it is passed in at every call.
     """
 
     def __init__(self, root: Any):

@@ -62,7 +62,8 @@ def log10_rate(network: xr.Dataset) -> xr.DataArray:
 def expected_profile(network: xr.Dataset) -> np.ndarray:
     r"""$\log_{10} \|\delta_l\| / \|\delta_L\|$ by mean field, for inputs of mean square 1."""
     name, activation = str(network["initializer"].values), str(network["activation"].values)
-    # The first layer leads from few units to many, where these are not of variance 1/inputs.
+    # The first layer leads from 64 pixels to many units, and these initialisers do not give its
+    # weights the variance 1/inputs: that of the inputs is scaled to make up for it.
     width = int(network["width"])
     first = {"orthogonal": PIXELS / width, "glorot": 2 * PIXELS / (PIXELS + width)}
     profile = gradient_profile(

@@ -19,11 +19,12 @@ from ._orthogonal import orthogonal
 ENSEMBLES = ("orthogonal", "gaussian")
 KERNELS = (orthogonal, GAUSSIAN)  # in the same order
 ACTIVATIONS = (jnp.tanh, jax.nn.relu)
-# Least singular value that is shown, over the largest. Theory is lost a little below, and most of
-# the values of a deep Gaussian network lie there.
+# Least singular value that is shown, over the largest: a little below it, the theory's density
+# cannot be computed. Most values of a deep Gaussian network lie there: what is drawn is the share
+# of values above s, which shows them as what is missing to 1 at the left edge.
 _LEAST = 2e-3
-# Of the power method: its Rayleigh quotient errs by the square of what the gap at the edge, of
-# order width^(-2/3), leaves of the other eigenvectors.
+# Of the power method. The error of its Rayleigh quotient is the square of what is left of the other
+# eigenvectors, which depends on the gap at the spectrum's edge, of order width^(-2/3).
 _POWER_STEPS = 300
 
 

@@ -269,7 +269,7 @@ def _bounds(dataset: xr.Dataset) -> list[Claim]:
 def _rates(wide: xr.Dataset, deep: xr.Dataset) -> list[Claim]:
     """Standard weights lose the gradient at mean field's rate.
 
-    With the keys 0 to 3 the means of two seeds are 0.06 % from it at width 1,000, root mean square,
+    Over seeds 0 to 3 the mean of two networks is 0.06 % (root mean square) from it at width 1,000,
     and 0.3 % below it at width 128.
     """
     subjects = {
@@ -314,8 +314,8 @@ def _depths(deep: xr.Dataset) -> list[Claim]:
     ]
 
 
-# The distance allowed is about twice its root mean square for the mean of two seeds at width 128,
-# found with the keys 0 to 3: what the theory has from width 128 lies within.
+# The tolerance is about twice the root mean square distance from theory of the mean of two networks
+# at width 128 (seeds 0 to 3); what that finite width changes is included.
 _ENDS = (
     ("sigmoid", "standard", "digits", "Schoenholz et al. 2017", 0.1),
     ("sigmoid", "standard", "gaussian", "Schoenholz et al. 2017", 0.1),

@@ -34,7 +34,8 @@ from ._training import TRAINED, networks, trainer
 # isometric, and not. ReLU's spectrum is the same for every variance.
 SPECTRA = {"tanh, q* = 1/64": (0, 1 / 64), "tanh, q* = 1/2": (0, 0.5), "ReLU": (1, 1.0)}
 _RELU_DEPTH = 10
-# Of relative variances and edges: those of Gaussian weights have a heavy tail.
+# Relative tolerances for the variances and the edges of drawn spectra; those of Gaussian weights
+# scatter more, with a heavy tail.
 _TOLERANCE = {"orthogonal": 0.12, "gaussian": 0.2}
 _SHOWN = 1  # network of each kind whose singular values are drawn in the figure
 # What is trained: activation and ensemble.

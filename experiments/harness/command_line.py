@@ -105,7 +105,7 @@ def main(argv: Sequence[str], package: str = "experiments") -> int:
             file=sys.stderr,
             flush=True,
         )
-        os._exit(3)  # an orderly end would wait for the dead
+        os._exit(3)  # an orderly end would wait for the process that died
 
 
 def _keep_compiled_programs() -> None:

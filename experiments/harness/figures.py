@@ -106,7 +106,7 @@ def _side_by_side(
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Workers started here never hear of Ctrl-C: the parent does, afterwards, and ends them."""
+    """Workers started here ignore Ctrl-C: the parent is interrupted and ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -122,7 +122,10 @@ def _begin(prepare: Callable[[], None]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Killed as it may be, a run leaves no worker that holds its locks."""
+    """Ends a worker when its parent has ended, however it was killed.
+
+    Else the worker would go on, and hold the locks of its folders.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -14,7 +14,9 @@ SHARD_LOCK = ".lock-shard-"
 
 @contextlib.contextmanager
 def locked(folder: Path, share: Share = EVERYTHING) -> Iterator[None]:
-    """Holds the folder for a whole run, or beside other shares for one; locks die with us.
+    """Holds the folder for a whole run, or beside other shares for one.
+
+    The system releases a lock when its process ends.
 
     Raises:
       UsageError: if another run holds it, or the folder cannot be written or locked.

@@ -19,11 +19,11 @@ def over_devices(
 ) -> Any:
     """`function` on every slice of its arguments, each device working on slices of its own.
 
-    The axis is sharded over a mesh of all devices of all processes. Slices never meet, so there
-    is no reduction across devices: with `one_by_one` the results are the same to the last bit
-    on any number of devices; side by side they differ by what a wider matrix product rounds
-    otherwise. An axis that the devices do not divide is filled up with copies of its last
-    slice, which are dropped again.
+    The axis is sharded over a mesh of all devices of all processes. Slices do not depend on each
+    other, so nothing is reduced across devices: with `one_by_one` the results are the same to
+    the last bit on any number of devices; under `vmap` they may differ in the last bits, since
+    wider matrix products round differently. An axis that the devices do not divide is padded
+    with copies of its last slice, which are dropped again.
 
     Args:
       function: of one slice of each argument, to a tree of arrays.

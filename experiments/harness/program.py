@@ -26,11 +26,11 @@ def carried_out(work: Callable[[], int]) -> int:
 
 
 def collect_seldom() -> None:
-    """Lets Python look for garbage in circles a hundredth as often as it would.
+    """Lets Python look for reference cycles a hundredth as often as it would.
 
     Tracing makes many small objects that stay, and by default all of them are looked through
     again and again: some per cent of the processor time of experiments that mostly trace and
-    compile. Arrays are hardly ever in a circle, and are freed at once as before.
+    compile. Arrays are hardly ever in a cycle, and are freed at once as before.
     """
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

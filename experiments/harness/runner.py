@@ -302,6 +302,6 @@ def _drop_points(folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     _drop_points(folder)
-    # First: without its record the folder is that of a run to be done, with it a whole one.
+    # The record goes first: a folder without it counts as not run, one with it as complete.
     for name in ("provenance.json", *sorted(_FILES - {"provenance.json", ".lock"})):
         (folder / name).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The functions of the family and their first two derivatives, in float64.
 
 They are written in a way of their own, with float64's exp, expm1 and log1p and without a word
-of `sigjax`; `tests/experiments/numerics/test_truth.py` proves each against mpmath to a
+of `sigjax`; `tests/experiments/oracle/test_truth.py` proves each against mpmath to a
 relative 1e-12, also next to the roots. Arguments are numbers of 32 bits or less, as float64.
 """
 

@@ -44,7 +44,7 @@ NAMES = {
 }  # fmt: skip
 TABLES = tuple(NAMES)
 NOT_SEPARABLE = ("0110", "1001")
-# PAPERS' weights of NAND: the separator of largest margin, times 20.
+# Weights of NAND: those of its separator of largest margin, (-1, -1) and 3/2, times 20.
 NAND_WEIGHTS, NAND_BIAS = (-20.0, -20.0), 30.0
 # Integer weights up to 3 and half-integer thresholds reach every threshold function of up to 4
 # inputs (Muroga 1971): the counts of A000609 are the check.

@@ -1,4 +1,4 @@
-"""Right derivatives for functions that nobody edits."""
+"""Right derivatives for functions without editing them."""
 
 from ._obstacles import StabilizeWarning as StabilizeWarning
 from ._stabilize import stabilize as stabilize

@@ -25,7 +25,7 @@ Step = tuple[JaxprEqn, tuple[Term, ...]]
 
 _OWN_CODE = tuple(str(Path(file).parent) for file in (functional.__file__, __file__))
 
-# As they are before `jit`, which the replacement is given once, around everything.
+# Without their own `jit`: the replacement as a whole is compiled once.
 sigmoid: Function = inspect.unwrap(functional.sigmoid)
 silu: Function = inspect.unwrap(functional.silu)
 softplus: Function = inspect.unwrap(functional.softplus)

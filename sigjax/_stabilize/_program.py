@@ -12,9 +12,10 @@ class Program:
     """A compiled function of arrays, until something changes.
 
     Attributes:
-      check: whether the function, which it is given, would be traced to the same again.
-      unchanged: what is asked before a call: `check`, and first that it is noted.
-      compiled: None until the call comes again, where it is not compiled at once.
+      check: called with the function: whether tracing it again would give the same program.
+      unchanged: called before each use; the first time it also tells `Programs` of the use, later
+        it is `check` itself.
+      compiled: None while the program is compiled only if its call comes again.
     """
 
     __slots__ = ("check", "compiled", "unchanged")

@@ -15,9 +15,9 @@ from ._evaluate import Parts, evaluate, take_apart
 from ._program import Mixed, Program
 from ._quick import ARRAYS, Quick
 
-# A function is given that many programs, and a new start whenever one is used again. Then a
-# program is compiled only for a call that comes twice: a number that is another at each call
-# would otherwise be compiled at each call.
+# While no program of a function is used a second time, only so many are compiled at their first
+# call; after that, one is compiled when its call comes again. A number that differs at every call
+# would otherwise compile at every call. Using a program again restarts the count.
 _UNUSED = 8
 # The oldest of more is dropped.
 _KEPT = 64

@@ -168,7 +168,7 @@ class Term:
             return None
         for scope, join, branch in self.branches:
             if scope is term.scope and join is eqn:
-                # What moves elements after the join is not the branch's business.
+                # The moves noted so far apply to the joined result: the branch starts with none.
                 return Term(eqn.invars[branch], scope, (), self.branches)
         if is_cast(eqn):
             return term._at(eqn.invars[0], term.scope)

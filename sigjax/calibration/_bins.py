@@ -44,8 +44,9 @@ def inner_edges(forecast: Array, weights: Array | None, bins: int, binning: str)
         return jnp.sort(forecast)[np.array(last, np.int64)]
     ordered, own = jax.lax.sort((forecast, weights), num_keys=1)
     below = jnp.cumsum(own)
-    # A sum by pairs, of at most 31 levels, each of which rounds by eps / 2, and so does the share:
-    # just under it, so that rounding moves no edge.
+    # Cumulated weights are rounded (a pairwise sum of at most 31 levels, eps / 2 each), and so are
+    # the shares of the total: they are taken just below their nominal value, so that rounding
+    # moves no edge.
     slack = 1 - 32 * float(jnp.finfo(forecast.dtype).eps)
     shares = jnp.asarray(np.arange(1, bins) / bins * slack, forecast.dtype) * below[-1]
     return ordered[jnp.minimum(jnp.searchsorted(below, shares, side="left"), examples - 1)]

@@ -137,7 +137,8 @@ def _fit(
     weights: Array | None,
     valid: Array,
 ) -> PlattScaling:
-    # A score that counts; in its place lies what does not count.
+    # A score with weight. It replaces those of weight 0, which then change nothing, whatever they
+    # were.
     reference = scores[0] if weights is None else scores[jnp.argmax(weights)]
     if weights is not None:
         scores = jnp.where(weights > 0, scores, reference)
@@ -200,8 +201,8 @@ def _centre_and_scale(
 def _tells_apart(scores: Array, standard: Array, scale: Array) -> Array:
     """Whether scores that are not the farthest still differ in half the digits of the standard.
 
-    What a far score has to say is said once it is on its right side, and the others decide the
-    optimum then, but beside it they may have been rounded to one number.
+    A score far on its right side adds nothing more, and the others decide the optimum. But
+    standardising them beside it may have rounded them to one number.
     """
     distance = jnp.abs(standard)
     others = distance <= jnp.max(distance) / 2

@@ -77,7 +77,7 @@ def _begin(
     residual, dtype = settings.residual, start.dtype
     view = outlook(residual, start, settings.low, settings.high)
     scale = jnp.where(scale > 0, scale, view.scale)
-    known = jnp.all(scale != 0)  # a start that is not a number has another fault
+    known = jnp.all(scale != 0)  # NaN too: that start is no solution
     scale = jnp.where(scale > 0, scale, 1)
 
     def settle(point: Array, normal: Array) -> tuple[Array, Corrected]:

@@ -20,9 +20,9 @@ def compiled(*static: str) -> Callable[[F], F]:
       static: names of the arguments that choose the program: flags, orders, axes.
 
     Returns:
-      A decorator. What `jit` refuses before any code of ours has run (strings, arrays of
-      objects, unhashable static arguments) and what can only be made an array by its own
-      `__jax_array__` is given to the function as it stands, so that an error has its words.
+      A decorator. Arguments that `jit` rejects before our checks run (strings, arrays of objects,
+      unhashable static arguments), and objects that become arrays only by their `__jax_array__`,
+      are passed to the undecorated function, whose errors name the argument.
     """
 
     def decorate(function: F) -> F:

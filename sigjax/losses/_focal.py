@@ -39,7 +39,9 @@ class _Miss:
     def __init__(self, z: Array, y: Array):
         r, w = lax.select(z > 0, y, 1 - y), lax.select(z > 0, 1 - y, y)
         a = lax.abs(z)
-        # Unless w is 0, t has no influence beyond; if it is, all is known but for a power of t.
+        # Where w > 0, t is negligible beside w beyond some |z|. Where w = 0, q is proportional to t
+        # and would underflow: all is evaluated at |z| <= reach, then q is multiplied by
+        # e^-(|z| - reach).
         reach = 80.0 if z.dtype == jnp.float32 else 700.0
         near = lax.select(w == 0, jnp.minimum(a, reach), a)
         tail = Tail(near)

@@ -89,7 +89,9 @@ def sequence_log_prob(
 
 def _log_probs(z: Array, labels: Array, kept: Array | None) -> Array:
     """The log-probability of each label, 0 where it does not count."""
-    if kept is not None:  # before anything is computed: derivatives of 0 NaN are NaN
+    # Masked before anything is computed: the reverse pass multiplies the 0 of a masked term by its
+    # derivative, and 0 times NaN is NaN.
+    if kept is not None:
         labels, kept = joined(labels, kept)
         labels = jnp.where(kept, labels, 0)
         z, mask = joined(z, kept[..., None])

@@ -10,13 +10,13 @@ from ._recurrence import Carry, aligned
 
 
 def flipped(sequences: Any, lengths: Array | None) -> Any:
-    """Each sequence from its last step to its first; the padding stays where it is."""
+    """Each sequence from its last step to its first; its padding, reversed too, stays behind it."""
     if lengths is None:
         return jax.tree.map(lambda array: jnp.flip(array, 0), sequences)
 
     def flip(array: Array) -> Array:
         steps = jnp.arange(array.shape[0]).reshape(-1, *(1,) * lengths.ndim)
-        # Beyond the length as Flax has it: an output of the padding is one of some step of it.
+        # Beyond the length the index wraps around into the padding, as Flax's does.
         source = (lengths - 1 - steps) % array.shape[0]
         return jnp.take_along_axis(array, aligned(source, array), axis=0)
 

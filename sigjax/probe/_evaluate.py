@@ -115,7 +115,8 @@ def _scan(
             ]
         results = run([*consts, *carry, *xs], probes)
         for i, site in states:
-            # An array that is carried on and given out has both gradients added up.
+            # One array may be both carried to the next step and returned: both uses get the watched
+            # one, so that the probe sees the sum of their gradients.
             watched = {id(results[n]): _watch(results[n], probes[i], 0) for n in site.carries}
             results = [watched.get(id(result), result) for result in results]
         return results[: len(carry)], results[len(carry) :]

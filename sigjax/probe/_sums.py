@@ -78,9 +78,10 @@ def run_squares(x: Array) -> Array:
 
 
 def _with_sign_of(x: Array, factors: Array) -> Array:
-    """Factors with a sign that depends on an array's first element, where one device has it.
+    """Factors whose sign depends on the array's first element, which squares do not see.
 
-    Of factors that many arrays share XLA would keep a copy as large as their products.
+    So they are no constant that many arrays share: XLA would store such a constant at the size of
+    its products. The factors of sharded arrays are as they were.
     """
     if not x.size or is_spread(jax.typeof(x)):
         return factors

@@ -211,7 +211,7 @@ def _upper_edge(top: Array, log_eigenvalue: Callable[[Array], tuple[Array, Array
         left = at(inner) < at(outer)
         return jnp.where(left, low, inner), jnp.where(left, outer, high)
 
-    # From where the nodes of the expectation are too far apart to resolve w - 1, to far away.
+    # w - 1 from 1e-6, below which the nodes of the expectation cannot resolve it, to 1e6.
     low, high = (jnp.full_like(top, jnp.log(end)) for end in (1e-6, 1e6))
     low, high = lax.stop_gradient(lax.fori_loop(0, _GOLDEN_STEPS, shrink, (low, high)))
     return jnp.exp(at((low + high) / 2))

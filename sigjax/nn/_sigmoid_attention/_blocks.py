@@ -45,7 +45,8 @@ def attend(
     form, key, value = layout(query, key, value, LARGEST)
     pairs, positions = _laid_out(form, key.shape[1], bounds, terms)
     of_all_queries, of_a_block = _split(pairs)
-    # Devices that choose for themselves could wait for each other: on no mesh.
+    # Skipping is a branch that each device would take for itself, and devices in different branches
+    # could wait for each other for ever. So only without a mesh.
     may_skip = bounds.last is not None and jax.typeof(query).sharding.mesh.empty
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -101,8 +102,9 @@ def _laid_out(form: Layout, keys: int, bounds: Sight, terms: Pairs) -> tuple[Pai
     if "logit_bias" not in terms:
         n = jnp.maximum(_number_seen(pairs, positions, keys), 1).astype(form.dtype)
         logarithm = jnp.log(n)
-        # What its rounding left out, as much as 5e-7 in float32 at n = 3,000, would be an error of
-        # all weights alike. It is added first, to logits that are smaller: n e^-l = 1 + log n - l.
+        # The rounded logarithm l is up to 5e-7 off in float32 at n = 3,000, an error of all weights
+        # alike. What it lacks, log n - l, is n e^-l - 1 to first order; its negative is added to
+        # the logits first, while they are small.
         pairs |= {"rest": 1 - n * jnp.exp(-logarithm), "logit_bias": -logarithm}
     return pairs, positions
 
