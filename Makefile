@@ -28,9 +28,9 @@ help:
 	@echo "make proofs    run the tests of many cases that make test leaves out"
 	@echo "make docs      execute the notebooks, write docs/_build/html"
 	@echo "make accelerator   accuracy, speed and gradient_depth on a GPU, within ten minutes"
-	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (40 minutes)"
-	@echo "make publish   put what finished runs measured into README.md and certificates/;"
-	@echo "               with PRESET=paper also into docs/gallery"
+	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (45 minutes)"
+	@echo "make publish   put what finished runs at the papers' sizes measured into README.md,"
+	@echo "               docs/gallery and certificates/"
 	@echo "make lock      choose new versions for requirements.lock (needs uv)"
 	@echo "make clean     remove environments, caches and results"
 
@@ -82,6 +82,7 @@ accelerator: $(STAMP)
 certify: $(STAMP)
 	$(BIN)/python -m experiments run certify --preset paper $(FLAGS)
 
+publish: PRESET = paper
 publish: $(STAMP)
 	$(BIN)/python -m experiments.tools.publish --preset $(PRESET) $(FLAGS)
 

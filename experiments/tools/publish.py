@@ -1,20 +1,19 @@
 """Copies what finished runs measured into README, the documentation and the certificates.
 
-    python -m experiments.tools.publish [--preset paper] [--results results]
-    (or: make publish, make publish PRESET=paper)
+    python -m experiments.tools.publish [--preset quick] [--results results]
+    (or: make publish)
 
-The tables between `<!-- NAME -->` and `<!-- /NAME -->` in docs/accuracy.md and docs/speed.md are
-replaced by those of the newest run of that experiment, what stands between `<!-- NAME in brief -->`
-and its end in README.md by the most important of it, the certificate in `certificates/` by that of
-the newest run of all numbers of `certify` (if it tried some functions or derivatives only, they
-replace theirs), and `docs/gradient_depth.png` by that experiment's figure. With `--preset paper`
-the finished runs at the papers' sizes go into `docs/gallery/`, too. What has no run stays.
+Takes finished runs at the papers' sizes, or at another preset if one is named. The tables between
+`<!-- NAME -->` and `<!-- /NAME -->` in docs/accuracy.md and docs/speed.md are replaced by those of
+the newest run of that experiment, and what stands between `<!-- NAME in brief -->` and its end in
+README.md by the most important of it. Runs at the papers' sizes go into `docs/gallery/`, too, and
+the newest of `certify` makes the certificate in `certificates/` (if it tried some functions or
+derivatives only, they replace theirs). What has no run stays.
 """
 
 import dataclasses
 import json
 import re
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -40,15 +39,15 @@ ROOT = Path(__file__).parents[2]
 class Options:
     """What to publish, and where to read it from."""
 
-    preset: Literal["quick", "paper"] = "quick"
-    """With paper the gallery is renewed; runs at quick size have no place in it."""
+    preset: Literal["quick", "paper"] = "paper"
+    """Whose runs are published; those at quick size have no place in the gallery."""
     results: Path = Path("results")
     """Folder that holds the results."""
 
 
-def _newest(runs: Sequence[StoredRun], *presets: str) -> Path | None:
-    """The folder of the newest run at one of the presets, or at any if none is named."""
-    fitting = [run for run in runs if not presets or run.preset in presets]
+def _newest(runs: Sequence[StoredRun], preset: str) -> Path | None:
+    """The folder of the newest run at a preset."""
+    fitting = [run for run in runs if run.preset == preset]
     return max(fitting, key=lambda run: run.record["utc"]).folder if fitting else None
 
 
@@ -146,8 +145,8 @@ _TABLES = {
 _BRIEF = {"speed": _brief.speed, "gates_low_precision": _brief.gates}
 
 
-def publish(results: Path, root: Path = ROOT) -> list[str]:
-    """Writes what there is; returns what was written."""
+def publish(results: Path, preset: str = "paper", root: Path = ROOT) -> list[str]:
+    """Writes what there is at a preset; returns what was written."""
     written = []
     pages = _Pages(root)
     runs = newest(results)
@@ -157,7 +156,7 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
         **_BRIEF,
     }
     for name in sorted({*_TABLES, *brief}):
-        folder = _newest(runs.get(name, ()))
+        folder = _newest(runs.get(name, ()), preset)
         if folder is None:
             continue
         if name in _TABLES:
@@ -167,7 +166,7 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
             dataset = storage.from_bytes((folder / "data.nc").read_bytes())
             pages.put("README.md", f"{name} in brief", brief[name](dataset))
         written.append(f"{name} from {folder}")
-    tried = _newest(runs.get("certify", ()), "paper")
+    tried = _newest(runs.get("certify", ()), preset) if preset == "paper" else None
     if tried is not None:
         backend = json.loads((tried / "provenance.json").read_text("utf-8"))["backend"]
         path = root / "certificates" / f"float32-{backend}.json"
@@ -178,17 +177,13 @@ def publish(results: Path, root: Path = ROOT) -> list[str]:
         pages.put("docs/accuracy.md", "certify", f"\n{_certified(content)}\n")
         written.append(f"docs/accuracy.md and {path.name}: certify from {tried}")
     pages.write()
-    depth = _newest(runs.get("gradient_depth", ()))
-    if depth is not None:
-        shutil.copyfile(depth / "figure.png", root / "docs" / "gradient_depth.png")
-        written.append(f"docs/gradient_depth.png from {depth}")
     return written
 
 
 def main(argv: Sequence[str]) -> int:
     """Publishes and tells; 0."""
     options = parsed(Options, argv, prog="python -m experiments.tools.publish")
-    written = publish(options.results)
+    written = publish(options.results, options.preset)
     if options.preset == "paper":
         written += publish_gallery(options.results, ROOT / "docs" / "gallery")
     print("\n".join(written) or "no finished run was found")

@@ -158,7 +158,7 @@ class Tail:
 
 
 def saturate(x: Array) -> Array:
-    """1/16 of the largest number in place of infinity: 0 times it, and a sum of some, are finite."""
+    """1/16 of the largest number for infinity: 0 times it, and a sum of some, are finite."""
     largest = float(jnp.finfo(x.dtype).max)
     limit = multiply(lax.sign(x), largest / 16)
     return choose(less(largest, lax.abs(x)), limit, x, x)

@@ -57,7 +57,7 @@ def index(results: Mapping[str, Published], package: str) -> str:
     parts = [
         "# Gallery",
         "Every figure at its paper's size, with its data, claims and where it comes from, as "
-        "`make publish PRESET=paper` took it from finished runs. Of the claims of these "
+        "`make publish` took it from finished runs. Of the claims of these "
         f"{len(results)} experiments {format_counts(verdicts)}.",
     ]
     if missing:

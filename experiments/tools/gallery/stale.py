@@ -40,7 +40,7 @@ def main() -> int:
     """Prints the list as a warning; 0."""
     lines = stale()
     if lines:
-        print("warning: published results that `make publish PRESET=paper` should renew:")
+        print("warning: published results that `make publish` should renew:")
         print("\n".join(f"  {line}" for line in lines))
     return 0
 
