@@ -1,5 +1,7 @@
 """What the README says is true."""
 
+import collections
+import json
 import re
 from pathlib import Path
 
@@ -36,6 +38,16 @@ def test_the_gates_have_the_shape_that_is_printed(capsys):
 
 def test_every_example_is_tested():
     assert len(BLOCKS) == 3
+
+
+def test_it_counts_the_claims_that_are_published():
+    verdicts = collections.Counter(
+        claim["verdict"]
+        for path in (ROOT / "docs" / "gallery").glob("*.json")
+        for claim in json.loads(path.read_text("utf-8"))["claims"]
+    )
+    stated = re.search(r"<!-- gallery in brief -->\n(.*?)\.\n", README, re.DOTALL)[1]
+    assert f"{verdicts['holds']} hold, {verdicts['fails']} fail" in stated
 
 
 def test_links_lead_somewhere():

@@ -6,9 +6,9 @@
 Takes finished runs at the papers' sizes, or at another preset if one is named. The tables between
 `<!-- NAME -->` and `<!-- /NAME -->` in docs/accuracy.md and docs/speed.md are replaced by those of
 the newest run of that experiment, and what stands between `<!-- NAME in brief -->` and its end in
-README.md by the most important of it. Runs at the papers' sizes go into `docs/gallery/`, too, and
-the newest of `certify` makes the certificate in `certificates/` (if it tried some functions or
-derivatives only, they replace theirs). What has no run stays.
+README.md by the most important of it. Runs at the papers' sizes go into `docs/gallery/`, too, whose
+claims README counts, and the newest of `certify` makes the certificate in `certificates/` (if it
+tried some functions or derivatives only, they replace theirs). What has no run stays.
 """
 
 import dataclasses
@@ -29,8 +29,7 @@ from experiments.harness.program import carried_out
 from experiments.harness.stored import StoredRun, newest
 from experiments.harness.usage import UsageError
 
-from . import _brief
-from .gallery import publish_gallery
+from . import _brief, gallery
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,7 +184,11 @@ def main(argv: Sequence[str]) -> int:
     options = parsed(Options, argv, prog="python -m experiments.tools.publish")
     written = publish(options.results, options.preset)
     if options.preset == "paper":
-        written += publish_gallery(options.results, ROOT / "docs" / "gallery")
+        folder = ROOT / "docs" / "gallery"
+        written += gallery.publish_gallery(options.results, folder)
+        pages = _Pages(ROOT)
+        pages.put("README.md", "gallery in brief", f"of {gallery.counted(gallery.read(folder))}.")
+        pages.write()
     print("\n".join(written) or "no finished run was found")
     return 0
 

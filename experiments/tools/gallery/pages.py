@@ -52,13 +52,12 @@ def page(result: Published, package: str, alternative: str, others: Mapping[str,
 
 def index(results: Mapping[str, Published], package: str) -> str:
     """The page of all results, in the article's order."""
-    verdicts = [claim.verdict for result in results.values() for claim in result.claims]
     missing = [name for name in experiment.names(package) if name not in results]
     parts = [
         "# Gallery",
         "Every figure at its paper's size, with its data, claims and where it comes from, as "
         "`make publish` took it from finished runs. Of the claims of these "
-        f"{len(results)} experiments {format_counts(verdicts)}.",
+        f"{counted(results)}.",
     ]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
@@ -74,6 +73,12 @@ def index(results: Mapping[str, Published], package: str) -> str:
             names = "\n".join(result.name for result in shown)
             parts.append(f"```{{toctree}}\n:hidden:\n\n{names}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def counted(results: Mapping[str, Published]) -> str:
+    """How many claims hold and fail, as in "35 experiments 310 hold, 1 fail, ..."."""
+    verdicts = [claim.verdict for result in results.values() for claim in result.claims]
+    return f"{len(results)} experiments {format_counts(verdicts)}"
 
 
 def _entry(result: Published) -> str:
