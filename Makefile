@@ -28,7 +28,7 @@ help:
 	@echo "make proofs    run the tests of many cases that make test leaves out"
 	@echo "make docs      execute the notebooks, write docs/_build/html"
 	@echo "make accelerator   accuracy, speed and gradient_depth on a GPU, within ten minutes"
-	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (45 minutes)"
+	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (1 hour)"
 	@echo "make publish   put what finished runs at the papers' sizes measured into README.md,"
 	@echo "               docs/gallery and certificates/"
 	@echo "make lock      choose new versions for requirements.lock (needs uv)"

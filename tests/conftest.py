@@ -94,3 +94,10 @@ def hardly_optimized(request):
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", request.config.getoption("--slice"))
+
+
+@pytest.fixture
+def standard_promotion():
+    """What Flax's norms and attention need, which mix dtypes, and optax's Adam."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

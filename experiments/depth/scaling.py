@@ -53,7 +53,7 @@ class Config(Settings):
     devices: tuple[int, ...] = (1, 2)
     """Virtual devices D, all of one CPU."""
     batch: int = 32
-    """Examples B."""
+    """Examples in a batch (B)."""
     deepest: Annotated[tuple[int, int], Within(10)] = (2000, 256)
     """Layers and units of the network that is measured last."""
     rounds: int = 5

@@ -56,17 +56,17 @@ class Config(Settings):
     float64_tries: int = 150
     """Inputs in each round of the search against mpmath."""
     float64_rounds: Annotated[int, Within(0)] = 2
-    """Rounds that follow the first, near the worst inputs found."""
+    """Rounds of the float64 search that follow the first, near the worst inputs found."""
     joints: tuple[str, ...] = tuple(joint_accuracy.EVERY)
     """Functions of several arguments, and losses, whose errors are measured."""
     joint_dtypes: tuple[str, ...] = ("float32",)
     """Dtypes in which the functions of several arguments are tried."""
     joint_order: Annotated[int, Within(0, 2)] = 1
-    """Highest order of their partial derivatives that is tried, 0 to 2."""
+    """Highest order, 0 to 2, of the partial derivatives of functions of several arguments."""
     joint_tries: int = 96
     """Points of several arguments in each round of the search against mpmath."""
     joint_rounds: Annotated[int, Within(0)] = 1
-    """Rounds of that search that follow the first, near roots and the worst points found."""
+    """Rounds of the search over several arguments after the first, near roots and the worst."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ Figure: the largest error among the inputs of each exponent, per function and de
 
     python -m experiments run certify --preset paper      (or: make certify)
 
-Time on 2 CPU cores: quick (every 8,191st number) 10 s; paper (all 4,294,967,296) 45 minutes,
+Time on 2 CPU cores: quick (every 8,191st number) 10 s; paper (all 4,294,967,296) 1 hour,
 resumable to the chunk. After a change of some kernels, `--functions silu --orders value` tries
 what changed alone, and `make publish` puts it in its place in the certificate. It must show at
 most 2.5 ulp for the value, 3.5 for the first and 5 for the second derivative, and never 0,
@@ -48,7 +48,7 @@ class Config(Settings):
     stride: Annotated[int, Within(1, _NUMBERS_AN_EXPONENT)] = 8191
     """Distance between the float32 numbers tried, counted in representable numbers."""
     library: str = "sigjax"
-    """Whose functions are held to it: sigjax, "sigjax faithful", or jax for comparison."""
+    """Library whose functions are certified: sigjax, "sigjax faithful", or jax for comparison."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

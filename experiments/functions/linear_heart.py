@@ -6,7 +6,7 @@ $2\sigma(2z) - 1$, in units of the last place.
 
     python -m experiments run linear_heart
 
-Time on 2 CPU cores: quick 3 s, paper 10 s. Must show: the curvature at 0 is exactly 0, so the error
+Time on 2 CPU cores: quick 3 s, paper 4 s. Must show: the curvature at 0 is exactly 0, so the error
 is of third order; the bound is never crossed and is sharp at both ends; the textbook rescaling
 loses every digit of tanh near 0, `tanh_from_sigmoid` none.
 """

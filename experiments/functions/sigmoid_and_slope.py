@@ -6,7 +6,7 @@ behind a chain of units that all stand at the same place of their curve.
 
     python -m experiments run sigmoid_and_slope
 
-Time on 2 CPU cores: quick 3 s, paper 5 s. Must show: the slope is $\sigma(1 - \sigma)$, largest at
+Time on 2 CPU cores: quick 3 s, paper 3 s. Must show: the slope is $\sigma(1 - \sigma)$, largest at
 0 and 1/4 there; 30 units at their best leave $4^{-30}$ of a gradient, 30 active ReLUs all of it.
 """
 

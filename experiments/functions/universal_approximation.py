@@ -8,7 +8,7 @@ Cybenko 1989; Hornik, Stinchcombe & White 1989.
 
     python -m experiments run universal_approximation
 
-Time on 2 CPU cores: quick 20 s, paper 6 minutes. Must show: n times the error of n
+Time on 2 CPU cores: quick 20 s, paper 8 min. Must show: n times the error of n
 random steps is 1/6 and the slope -1, both within four standard errors; trained networks fall as
 fast as Makovoz's n^(-1 - 1/d) or faster, and 4 units leave at most a quarter of the variance that 4
 random steps leave.

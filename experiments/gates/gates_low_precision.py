@@ -8,7 +8,7 @@ up to 3/2 of the length that is copied over, and of the length that is added ove
 
     python -m experiments run gates_low_precision
 
-Time on 2 CPU cores: quick 30 s, paper 5 min. Flax computes a GRU's gate z and 1 - z in bfloat16: a
+Time on 2 CPU cores: quick 30 s, paper 12 min. Flax computes a GRU's gate z and 1 - z in bfloat16: a
 gate that is to remember for more than 512 steps is 1, and neither writes nor learns. With gates
 in float32, $\sigma(-a)$ for 1 - z and only the products in bfloat16 the state must be within 0.5 %
 of float32's, the gradients' cosine at least 0.9999, no gradient 0, and either task learned as
@@ -69,11 +69,11 @@ class Config(Settings):
     hidden: int = 64
     """Units of the cells whose errors are measured."""
     tasks: tuple[Literal["delayed signal", "adding"], ...] = ("delayed signal",)
-    """What is learned."""
+    """Tasks to train on: to remember a signal over a delay, to add two marked numbers."""
     lengths: Annotated[tuple[int, int], Within(3)] = (800, 40)
     """Length of the sequences of the delayed signal and of the adding problem."""
     steps: Annotated[tuple[int, int], Within(_BLOCKS)] = (65, 350)
-    """Steps of training on either."""
+    """Training steps for the delayed signal and for the adding problem."""
     trained_hidden: int = 16
     """Units of the cells that are trained."""
     batch: int = 16

@@ -8,7 +8,7 @@ task; and the gradient of a weight $s_1/(s_1 + s_2)$, $s = \sigma(z)$, as both l
 
     python -m experiments run routing
 
-Time on 2 CPU cores: quick 10 s, paper 9 min. Must show: with the bias the fullest expert has at
+Time on 2 CPU cores: quick 10 s, paper 12 min. Must show: with the bias the fullest expert has at
 most 1.1 times the mean load; the gradient is $w_1 w_2\,\sigma(-z)$ to float32's last digits from
 $z = -100$ to 80, where the usual quotient gives NaN or 0 at the ends.
 

@@ -7,7 +7,7 @@ switches softly between two models (Jacobs, Jordan, Nowlan & Hinton 1991, Neural
 
     python -m experiments run soft_switch
 
-Time on 2 CPU cores: quick 3 s, paper 40 s. Must show: the gate tells the regimes apart on new
+Time on 2 CPU cores: quick 3 s, paper 8 s. Must show: the gate tells the regimes apart on new
 points, and the blend's error is a small part of what the best single line leaves.
 """
 

@@ -6,7 +6,7 @@ Sun 2018 (CVPR 7132-7141; arXiv:1709.01507, figure 6 and table 10).
 
     python -m experiments run squeeze_excite
 
-Time on 2 CPU cores: quick 15 s, paper 13 min. Must show: $2C^2/r$ parameters a block, exactly.
+Time on 2 CPU cores: quick 15 s, paper 23 min. Must show: $2C^2/r$ parameters a block, exactly.
 The rest is reported. The paper's gates gain a point on ImageNet; what they gain here is told with
 its standard error, over seeds that share images and batches, and is no finding where that is as
 large. Whether gates tell classes apart more in deeper blocks, as there, the figure says.

@@ -78,7 +78,7 @@ class CompareOptions:
     first: tyro.conf.Positional[Path]
     """Folder of results, or of one run."""
     second: tyro.conf.Positional[Path]
-    """Another one."""
+    """The folder to compare it with."""
     html: Path | None = None
     """File to write a page to, with the figures side by side."""
 

@@ -48,9 +48,6 @@ class Found(NamedTuple):
     normal: int
 
 
-# Drawing ------------------------------------------------------------------------------------
-
-
 def reals(generator: Generator, count: int, dtype: np.dtype) -> np.ndarray:
     """Numbers of either sign: most where exponentials change, some of every size, some special."""
     info = jnp.finfo(dtype)
@@ -131,9 +128,6 @@ def _rounded(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     kept = np.where(np.abs(x) < float(info.tiny), 0.0, x)
     kept = np.clip(kept, -float(info.max), float(info.max))
     return kept.astype(dtype).astype(np.float64)
-
-
-# What is held to what -----------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ XOR, 0, 1, 0, and its negation (Minsky & Papert 1969).
 
     python -m experiments run logic_gates
 
-Time on 2 CPU cores: quick 5 s, paper 15 s. Must show: 14 of 16 functions of 2 inputs, 104 of 256
+Time on 2 CPU cores: quick 5 s, paper 8 s. Must show: 14 of 16 functions of 2 inputs, 104 of 256
 of 3 and 1882 of 65,536 of 4 are threshold functions (OEIS A000609); XOR and XNOR end at ln 2.
 """
 

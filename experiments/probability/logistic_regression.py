@@ -7,7 +7,7 @@ $\frac{1}{2 n C} |w|^2$ of scikit-learn at C = 1.
 
     python -m experiments run logistic_regression
 
-Time on 2 CPU cores: quick 5 s, paper 15 s. Must show: L-BFGS and Adam reach scikit-learn's loss to
+Time on 2 CPU cores: quick 5 s, paper 8 s. Must show: L-BFGS and Adam reach scikit-learn's loss to
 1e-6 and its coefficients to 1e-3; a step of one standard deviation multiplies the odds by e^w.
 """
 

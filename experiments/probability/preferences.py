@@ -48,7 +48,7 @@ class Config(Settings):
     pairs: int = 20_000
     """Logged comparisons, each of two answers drawn at random."""
     beta: Annotated[float, Within(0, above=True)] = 0.1
-    """DPO's strength of the reference."""
+    """The beta of DPO: how strongly the policy is held to the reference."""
     steps: int = 400
     """Steps of Adam over all pairs."""
     seeds: Annotated[int, Within(2)] = 5

@@ -34,7 +34,7 @@ class Options:
     """What to run, where, and for how long."""
 
     minutes: float = 9.5
-    """After which the experiment that is at work is interrupted."""
+    """Minutes after which the running experiment is interrupted."""
     preset: Literal["quick", "paper"] = "paper"
     """The size of the experiments."""
     device: Literal["cpu", "gpu", "tpu"] = "gpu"

@@ -142,13 +142,6 @@ def add_experiment(squares):
 
 
 @pytest.fixture
-def standard_promotion():
-    """What optax's Adam needs: it takes a float to the power of a counter."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
-@pytest.fixture
 def small_run(standard_promotion, hardly_optimized):
     """Runs an experiment and draws it; returns its claims by their names."""
 

@@ -8,7 +8,7 @@ from flax import nnx
 from experiments.depth._patients import ARCHITECTURES, FAULTS, WITH_ZEROS, changed
 from sigjax.probe import diagnose
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
+pytestmark = pytest.mark.usefixtures("hardly_optimized", "standard_promotion")
 
 # Those that compile within seconds; the others, and all after training, are tried by `make proofs`
 # and `python -m experiments run diagnosis --preset paper`.
@@ -18,13 +18,6 @@ TRIED = [
 ]
 # Gates with biases of 0 remember some 2 steps, and the sequences have 16.
 FORGETFUL = {"seq2seq with attention"}
-
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Flax's own norms and attention mix dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 def kinds(report):

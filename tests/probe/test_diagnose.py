@@ -10,14 +10,7 @@ from flax import linen, nnx
 import sigjax.nn as snn
 from sigjax.probe import diagnose, diagnose_linen
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Flax's own norms and attention mix dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("hardly_optimized", "standard_promotion")
 
 
 def log10_norm(x):

@@ -13,20 +13,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from sigjax.probe import History, diagnose, value_and_grad
 from tests.draws import normal
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
+pytestmark = pytest.mark.usefixtures("hardly_optimized", "standard_promotion")
 
 # Of a leaf's largest element, in units in its last place: taps change what XLA fuses, and with it
 # the order of sums.
 ULPS = 16
 X = normal(1, (16, 6))
 Y = jnp.asarray(np.sin(np.asarray(X)[:, :2]))
-
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Flax's own norms mix dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 class Net(nnx.Module):
