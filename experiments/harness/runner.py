@@ -19,7 +19,7 @@ from matplotlib import pyplot as plt
 
 from . import storage
 from .claims import Claim
-from .code import Code
+from .code import SHOWS, Code, code_digest
 from .experiment import Experiment, summary
 from .locks import SHARD_LOCK, locked
 from .processes import on_process_zero
@@ -36,6 +36,7 @@ _FILES = {
     "figure.png",
     "figure.pdf",
     "figure.svg",
+    "shown.json",
     "provenance.json",
     ".lock",
 }
@@ -235,12 +236,15 @@ def _keep(request: Run, content: bytes, seconds: float) -> bytes:
 
 
 def _show(request: Run, dataset: xr.Dataset, claims: list[Claim]) -> None:
+    """Claims and figure of the data, and last, which code they are of."""
     folder = request.folder
+    (folder / "shown.json").unlink(missing_ok=True)
     _write_json(folder / "claims.json", [claim.to_json() for claim in claims])
     if hasattr(request.experiment, "table"):
         text = request.experiment.table(dataset)
         storage.write_bytes(folder / "table.md", f"{text}\n".encode())
     _draw(request, dataset)
+    _write_json(folder / "shown.json", {"code": code_digest(request.experiment.__name__, SHOWS)})
 
 
 def _draw(request: Run, dataset: xr.Dataset) -> None:

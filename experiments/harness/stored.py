@@ -24,11 +24,13 @@ class StoredRun:
       folder: where its files are.
       record: its provenance.json.
       claims: None if claims.json is damaged or missing.
+      shown: digest of the code that its claims and figures are of; None if that is not known.
     """
 
     folder: Path
     record: dict[str, Any]
     claims: tuple[Claim, ...] | None
+    shown: str | None
 
     @property
     def name(self) -> str:
@@ -54,7 +56,7 @@ def read(folder: Path) -> StoredRun | None:
         return None
     if not isinstance(record, dict) or not record.keys() >= _FIELDS:
         return None  # the runner refuses such a folder and says why
-    return StoredRun(folder, record, _claims(folder))
+    return StoredRun(folder, record, _claims(folder), _shown(folder))
 
 
 def newest(results: Path) -> dict[str, list[StoredRun]]:
@@ -75,6 +77,13 @@ def newest(results: Path) -> dict[str, list[StoredRun]]:
 
 def _rank(preset: str) -> int:
     return _PRESETS.index(preset) if preset in _PRESETS else len(_PRESETS)
+
+
+def _shown(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / "shown.json").read_text("utf-8"))["code"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _claims(folder: Path) -> tuple[Claim, ...] | None:

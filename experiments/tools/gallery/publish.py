@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from experiments.harness import experiment, storage
+from experiments.harness.code import SHOWS, code_digest
 from experiments.harness.report import describe
 from experiments.harness.stored import StoredRun, newest
 from experiments.harness.usage import UsageError
@@ -81,6 +82,12 @@ def _unfit(run: StoredRun, package: str) -> str:
         return f"{run.folder} has other settings than its preset today"
     if "code" not in run.record:
         return f"{run.folder} does not say which code made it"
+    module = experiment.load(package, run.name).__name__
+    if run.shown != code_digest(module, SHOWS):
+        return (
+            f"claims and figure in {run.folder} are of other code; the run's command makes them "
+            "anew from its data"
+        )
     if not run.claims:
         return f"{run.folder} has no claims"
     data = run.file("data.nc")

@@ -43,6 +43,7 @@ def record_of(run: StoredRun, files: Mapping[str, bytes], thinned: str) -> dict[
         "summary": record["summary"],
         "preset": run.preset,
         "digest": record["code"],
+        "shown": run.shown,
         "commit": record["commit"],
         "dirty": record["dirty"],
         "seed": record["seed"],

@@ -3,14 +3,14 @@
     python -m experiments.tools.gallery.stale       (part of make check)
 
 A warning and no error: a change of the code is one minute's work, a result at a paper's size takes
-up to an hour.
+up to an hour. Claims and figures are made anew from the data in seconds, by the run's command.
 """
 
 import sys
 from pathlib import Path
 
 from experiments.harness import experiment
-from experiments.harness.code import code_digest
+from experiments.harness.code import MEASURES, SHOWS, code_digest
 from experiments.harness.program import carried_out
 
 from .record import damaged, read
@@ -29,10 +29,11 @@ def stale(folder: Path = GALLERY, package: str = "experiments") -> list[str]:
         elif name not in themes:
             lines.append(f"{name}: there is no such experiment any more")
         else:
-            today = code_digest(f"{package}.{themes[name]}.{name}")
-            if result.record["digest"] != today:
-                made_by = result.record["digest"]
-                lines.append(f"{name}: code {made_by} made it, today's is {today}")
+            module = f"{package}.{themes[name]}.{name}"
+            for key, names, what in (("digest", MEASURES, "data"), ("shown", SHOWS, "claims")):
+                before, today = result.record.get(key), code_digest(module, names)
+                if before != today:
+                    lines.append(f"{name}: code {before} made its {what}, today's is {today}")
     return lines
 
 

@@ -5,77 +5,151 @@ import sys
 
 import pytest
 
-from experiments.harness import code
-from experiments.harness.code import Code, code_digest
+from experiments.harness import code, module_text, reached
+from experiments.harness.code import SHOWS, Code, code_digest
 
 EXPERIMENT = '''"""An experiment."""
 import toybox
 from . import _shared
-from toybox.tools import second
+from ._shared import judged
+from toybox.tools import second as other
 
-def measure():
+LIMIT: int = 1
+TABLE = {}
+for name in ("a", "b"):
+    TABLE[name] = name
+
+class Config:
+    """Sizes."""
+    size: int = 1
+
+def measure(config: Config) -> float:
     """Measures."""
-    return _shared.number(), toybox.lazy.x
+    run = ["python", "-m", "toybox.tools.program"]
+    return _shared.number() + toybox.lazy.x + other.kept(TABLE) + LIMIT, run
+
+def claims(dataset):
+    return judged(dataset, _shared.BOUND)
+
+def unused():
+    return 1
 '''
+SHARED = """from ..tools import first
+
+BOUND = 1
+
+def number():
+    return first.ONE
+
+def judged(dataset, bound):
+    return dataset > bound
+"""
 
 
 @pytest.fixture
-def digest(tmp_path, monkeypatch):
-    """Writes a package, with changes to some files, and gives the digest of its experiment."""
+def digests(tmp_path, monkeypatch):
+    """Writes a package, with changes to some files; the digests of its experiment's two parts."""
     monkeypatch.syspath_prepend(str(tmp_path))
     files = {
         "__init__.py": "",
         "theme/__init__.py": "",
         "theme/one.py": EXPERIMENT,
         "theme/other.py": "",
-        "theme/_shared.py": "from ..tools import first\n\ndef number():\n    return first.ONE\n",
+        "theme/_shared.py": SHARED,
         "tools/__init__.py": "",
         "tools/first.py": "ONE = 1\n",
-        "tools/second.py": "",
+        "tools/second.py": "def kept(x):\n    return x\n\ndef left():\n    return 1\n",
         "tools/third.py": "",
+        "tools/program.py": "def main():\n    return 1\n",
         "lazy.py": "x = 1\n",
     }
 
-    def of(changes):
-        for name, text in (files | changes).items():
-            path = tmp_path / "toybox" / name
+    def of(name="", old="", new=""):
+        for place, text in files.items():
+            path = tmp_path / "toybox" / place
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
+            assert place != name or not old or old in text
+            changed = text.replace(old, new) if old else text + new
+            path.write_text(changed if place == name else text, "utf-8")
         importlib.invalidate_caches()
-        for cached in (code_digest, code._tree, code._code):
-            cached.cache_clear()
-        return code_digest("toybox.theme.one")
+        code_digest.cache_clear()
+        module_text.forget()
+        return tuple(code_digest("toybox.theme.one", names) for names in (code.MEASURES, SHOWS))
 
     yield of
     sys.modules.pop("toybox", None)
 
 
-def test_what_an_experiment_reaches_changes_its_digest(digest):
-    found = {
-        digest(changes)
-        for changes in (
-            {},
-            {"theme/one.py": EXPERIMENT + "X = 1\n"},
-            {"theme/__init__.py": "X = 1\n"},
-            {"theme/_shared.py": "def number():\n    return 3\n"},
-            {"tools/first.py": "ONE = 2\n"},
-            {"tools/second.py": "TWO = 2\n"},
-            {"lazy.py": "x = 2\n"},
-        )
-    }
-    assert len(found) == 7
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("theme/one.py", "+ LIMIT", "- LIMIT"),
+        ("theme/one.py", "LIMIT: int = 1", "LIMIT: int = 2"),
+        ("theme/one.py", "size: int = 1", "size: int = 2"),
+        ("theme/one.py", '("a", "b")', '("a",)'),
+        ("theme/one.py", "", "TABLE['c'] = 1\n"),
+        ("theme/one.py", "", "import atexit\n\natexit.register(print)\n"),
+        ("theme/_shared.py", "return first.ONE", "return 3"),
+        ("tools/first.py", "1", "2"),
+        ("tools/second.py", "return x", "return 2 * x"),
+        ("tools/program.py", "return 1", "return 2"),
+        ("lazy.py", "1", "2"),
+        ("__init__.py", "", "print()\n"),
+    ],
+    ids=str,
+)
+def test_what_decides_the_data_changes_their_digest(digests, change):
+    assert digests(*change)[0] != digests()[0]
 
 
-def test_words_and_what_it_does_not_reach_do_not(digest):
-    longer = EXPERIMENT.replace("An experiment", "Another text").replace("Measures", "Counts")
-    spaced = longer.replace("return ", "# why\n    return  ")
-    found = {digest(c) for c in ({}, {"theme/one.py": spaced}, {"theme/other.py": "X = 1\n"})}
-    assert len(found) == 1
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("theme/one.py", "An experiment", "Another text"),
+        ("theme/one.py", "Measures", "Counts"),
+        ("theme/one.py", "    return _shared", "    # why\n    return  _shared"),
+        ("theme/one.py", "-> float", "-> complex"),
+        ("theme/one.py", "unused():\n    return 1", "unused():\n    return 2"),
+        ("theme/other.py", "", "X = 1\n"),
+        ("tools/second.py", "return 1", "return 2"),
+        ("tools/third.py", "", "X = 1\n"),
+    ],
+    ids=str,
+)
+def test_words_and_what_is_not_reached_change_nothing(digests, change):
+    assert digests(*change) == digests()
 
 
-def test_sigjax_is_followed_into_its_parts_and_no_further(digest):
-    losses = digest({"theme/one.py": "import sigjax\n"})
-    assert losses != digest({"theme/one.py": "import sigjax\nsigjax.nn\n"})
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("theme/_shared.py", "BOUND = 1", "BOUND = 2"),
+        ("theme/_shared.py", "dataset > bound", "dataset < bound"),
+        ("theme/one.py", "", "\ndef plot(dataset):\n    return 1\n"),
+    ],
+    ids=str,
+)
+def test_claims_and_figures_have_a_digest_of_their_own(digests, change):
+    measured, shown = digests(*change)
+    before = digests()
+    assert measured == before[0]
+    assert shown != before[1]
+
+
+def test_sigjax_is_followed_by_whole_modules(digests):
+    plain = digests("theme/one.py", "toybox.lazy.x", "sigjax.sigmoid(1)")
+    assert plain != digests("theme/one.py", "toybox.lazy.x", "sigjax.nn.MLP")
+    assert "sigjax.nn._mlp" in "".join(
+        reached.code_of("experiments.gates.attention_gates", ("measure",))
+    )
+
+
+def test_progress_and_figures_do_not_count_among_the_experiments_of_the_project():
+    for module in ("experiments.depth.isometry", "experiments.depth.scaling"):
+        text = "".join(reached.code_of(module, code.MEASURES))
+        assert "experiments.harness.over_devices" in text
+        assert "experiments.harness.progress" not in text
+        assert "_panels" not in text
 
 
 def test_differences_are_named():

@@ -25,6 +25,7 @@ RESULTS = {
     "figure.png",
     "figure.pdf",
     "figure.svg",
+    "shown.json",
     "provenance.json",
 }
 SEALED = ("data.nc", "provenance.json")

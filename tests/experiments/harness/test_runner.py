@@ -30,7 +30,7 @@ def test_everything_is_written(request_of):
     assert [claim.verdict for claim in claims] == ["holds", "reported"]
     written = {path.name for path in request.folder.iterdir()}
     assert written == {
-        *("data.nc", "claims.json", "provenance.json", "table.md"),
+        *("data.nc", "claims.json", "shown.json", "provenance.json", "table.md"),
         *("figure.png", "figure.pdf", "figure.svg"),
         ".lock",
     }

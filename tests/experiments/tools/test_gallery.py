@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from experiments.harness import experiment, storage
+from experiments.harness import experiment, module_text, storage
 from experiments.harness.code import code_digest
 from experiments.harness.command_line import main
 from experiments.harness.usage import UsageError
@@ -125,12 +126,23 @@ def test_a_result_of_other_code_is_stale(run, package, tmp_path, squares):
     _, folder = _published(run(), tmp_path, package)
     assert stale(folder, package) == []
     source = Path(squares.__file__)
-    source.write_text(source.read_text("utf-8").replace("** 2.0", "** 2.5"), "utf-8")
-    code = importlib.import_module("experiments.harness.code")
-    for cached in (code.code_digest, code._tree, code._code):
-        cached.cache_clear()
-    (line,) = stale(folder, package)
-    assert line.startswith("squares: code ")
+    text = source.read_text("utf-8")
+
+    def stale_with(old, new):
+        assert old in text
+        source.write_text(text.replace(old, new), "utf-8")
+        code_digest.cache_clear()
+        module_text.forget()
+        return stale(folder, package)
+
+    (line,) = stale_with("** 2.0", "** 2.5")
+    assert re.fullmatch(r"squares: code \w{8} made its data, today's is \w{8}", line)
+    (line,) = stale_with('"school & home"', '"school"')
+    assert re.fullmatch(r"squares: code \w{8} made its claims, today's is \w{8}", line)
+    said, _ = _published(tmp_path / "results", tmp_path, package)
+    assert "are of other code" in said[0]
+    _published(run(), tmp_path, package)  # which measures nothing anew
+    assert stale(folder, package) == []
     (source.parent / "squares.py").unlink()
     importlib.import_module(f"{package}.numbers").EXPERIMENTS = ()
     assert stale(folder, package) == ["squares: there is no such experiment any more"]

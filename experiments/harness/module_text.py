@@ -1,0 +1,171 @@
+"""A module of the project, taken apart by its text: what it defines, imports and runs."""
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+class Code:
+    """Some statements, without what decides no number: docstrings, comments and annotations."""
+
+    def __init__(self, statements: Sequence[ast.stmt]):
+        self._tree = ast.Module(list(statements), [])
+
+    @functools.cached_property
+    def text(self) -> str:
+        """In one form, however the lines were broken."""
+        return ast.unparse(self._tree)
+
+    @functools.cached_property
+    def mentions(self) -> list[list[str]]:
+        """`a.b.c` as ["a", "b", "c"], and strings, which may be names of modules, by themselves."""
+        return list(_dotted(self._tree))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModuleText:
+    """What a module's text says of itself.
+
+    Attributes:
+      whole: all of it.
+      definitions: what binds a name, by the name.
+      imports: of a name, the module, and which of its names, or None for the module itself.
+      executed: what binds no name, or runs a loop or a condition.
+      mentioned: what may be names of modules among what it imports or reaches by attributes.
+    """
+
+    whole: Code
+    definitions: dict[str, Code]
+    imports: dict[str, tuple[str, str | None]]
+    executed: Code
+    mentioned: tuple[str, ...]
+
+
+@functools.cache
+def read(module: str) -> ModuleText | None:
+    """A module's text, taken apart; None if there is no module of Python text of that name."""
+    path = _file(module)
+    if path is None:
+        return None
+    tree: ast.Module = _Bare().visit(ast.parse(path.read_text("utf-8")))
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    definitions: dict[str, list[ast.stmt]] = {}
+    executed = []
+    for node in tree.body:
+        bound = _bound(node)
+        for name in bound:
+            definitions.setdefault(name, []).append(node)
+        # A loop, or a call, may fill a table.
+        plain = isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | _NAMED) and bound
+        if not plain and not isinstance(node, ast.Import | ast.ImportFrom):
+            executed.append(node)
+    imports, mentioned = _imports(tree, package)
+    return ModuleText(
+        whole=Code(tree.body),
+        definitions={name: Code(nodes) for name, nodes in definitions.items()},
+        imports=imports,
+        executed=Code(executed),
+        mentioned=tuple(mentioned),
+    )
+
+
+def _imports(
+    tree: ast.Module, package: list[str]
+) -> tuple[dict[str, tuple[str, str | None]], list[str]]:
+    """What a module imports, also in its functions, and what may be names of modules."""
+    imports: dict[str, tuple[str, str | None]] = {}
+    mentioned: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                whole = alias.name if alias.asname else alias.name.partition(".")[0]
+                imports[alias.asname or whole] = (whole, None)
+                mentioned.append(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            mentioned.append(source)
+            for alias in node.names:
+                imports[alias.asname or alias.name] = (source, alias.name)
+                mentioned.append(f"{source}.{alias.name}")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            # Packages load some of their parts when they are first used, as in `sigjax.nn`.
+            mentioned.append(f"{node.value.id}.{node.attr}")
+    return imports, mentioned
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """The names that a statement at the top of a module binds, imports apart."""
+    if isinstance(node, _NAMED):
+        return {node.name}
+    return {
+        inner.id
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+    }
+
+
+def _dotted(node: ast.AST) -> Iterator[list[str]]:
+    names: list[str] = []
+    inner = node
+    while isinstance(inner, ast.Attribute):
+        names.append(inner.attr)
+        inner = inner.value
+    if isinstance(inner, ast.Name):
+        yield [inner.id, *reversed(names)]
+    elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+        yield [inner.value]
+    for child in ast.iter_child_nodes(inner):
+        yield from _dotted(child)
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes away annotations, and strings that stand alone: docstrings, also those of fields."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.copy_location(ast.Pass(), node) if alone else self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.copy_location(ast.Constant(...), node)
+        return self.generic_visit(node)
+
+
+@functools.cache
+def _root(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    locations = spec.submodule_search_locations if spec else None
+    return Path(locations[0]) if locations else None
+
+
+def _file(module: str) -> Path | None:
+    """The source of a module, if its package has one."""
+    package, *parts = module.split(".")
+    named = all(part.isidentifier() for part in (package, *parts))
+    root = _root(package) if named else None
+    if root is None:
+        return None
+    base = root.joinpath(*parts)
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def forget() -> None:
+    """Reads every module anew when it is asked for next."""
+    read.cache_clear()
+    _root.cache_clear()
