@@ -17,7 +17,7 @@ the edge and nowhere else; the logistic has no edge below sigma_w = 10.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -126,6 +126,12 @@ class Config(Settings):
             steps=200,
             batch=128,
         )
+
+
+def cost(point: Mapping[str, Any]) -> float:
+    """Relative time of a point: by its layers, and by those that its program has room for."""
+    depth = point.get("depth", 0)
+    return depth + _ROOM / 2 * math.ceil(depth / _ROOM) if depth else 1.0
 
 
 def measure(config: Config, key: Array) -> xr.Dataset:

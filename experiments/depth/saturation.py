@@ -21,6 +21,7 @@ that it begins and ends, not when; that 5 layers do not escape is claimed of the
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -67,6 +68,11 @@ class Config(Settings):
     def paper(cls) -> "Config":
         """30,000 steps at width 500, well past the plateau."""
         return cls(width=500, steps=30_000, sigmoid_rate=0.1)
+
+
+def cost(point: Mapping[str, Any]) -> float:
+    """Relative time of a point: by its layers."""
+    return float(point.get("depth", 1))
 
 
 def measure(config: Config, key: Array) -> xr.Dataset:

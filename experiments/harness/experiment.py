@@ -18,7 +18,8 @@ class Experiment(Protocol):
 
     Its `Config` is a frozen dataclass of `Settings` with the class methods `quick` and `paper`. A
     module that sets `TIMED = True` measures time, and `figures` runs nothing beside it; one that
-    defines `table(dataset) -> str`, in Markdown, has that printed and saved too.
+    defines `table(dataset) -> str`, in Markdown, has that printed and saved too; one whose points
+    differ in length defines `cost(point) -> float`, in any unit, and the time left is told by it.
     """
 
     __name__: str

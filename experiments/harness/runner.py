@@ -130,7 +130,7 @@ def measure_share(request: Run, share: Share) -> str:
     with contextlib.ExitStack() as held:
         if on_process_zero(lambda: _open(request, held, share)) is not None:
             return "measured before"
-        with saving_points(PointStore(request.folder / "points", request.name, share)):
+        with saving_points(_store(request, share)):
             try:
                 request.experiment.measure(request.config, request.key)
             except PointsMissing as unfinished:
@@ -201,7 +201,7 @@ def _open(
 def _measure(request: Run, share: Share) -> bytes:
     folder = request.folder
     begun = time.monotonic()
-    store = PointStore(folder / "points", request.name, share)
+    store = _store(request, share)
     try:
         with saving_points(store):
             dataset = request.experiment.measure(request.config, request.key)
@@ -213,6 +213,11 @@ def _measure(request: Run, share: Share) -> bytes:
     content = storage.to_bytes(dataset)
     seconds = round(time.monotonic() - begun, 1)
     return on_process_zero(lambda: _keep(request, content, seconds))
+
+
+def _store(request: Run, share: Share) -> PointStore:
+    cost = getattr(request.experiment, "cost", None)
+    return PointStore(request.folder / "points", request.name, share, cost)
 
 
 def _keep(request: Run, content: bytes, seconds: float) -> bytes:

@@ -71,12 +71,20 @@ class PointStore:
       label: what is measured, for the progress bar.
       share: which points may be measured here. With one of several shares, others write into
         the folder at the same time: what they are writing is left alone.
+      cost: how the times of points compare, for the time left; if None, all take as long.
     """
 
-    def __init__(self, folder: Path, label: str, share: Share = EVERYTHING):
+    def __init__(
+        self,
+        folder: Path,
+        label: str,
+        share: Share = EVERYTHING,
+        cost: Callable[[Point], float] | None = None,
+    ):
         self._folder = folder
         self._label = label
         self._share = share
+        self._cost = cost
         self._count = 0
         on_process_zero(self._prepare)
 
@@ -108,7 +116,7 @@ class PointStore:
           PointsMissing: once all that may be measured here is there, if others are not.
         """
         found = []
-        for position, point in enumerate(progress(points, len(points), self._label)):
+        for position, point in enumerate(progress(points, self._label, self._cost)):
             stem = self._next_name(point)
             content = on_process_zero(functools.partial(self._load, stem))
             if content is None:

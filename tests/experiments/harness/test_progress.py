@@ -11,10 +11,10 @@ from experiments.harness import progress
 def said(monkeypatch, capsys):
     """Goes through points that take so many seconds each by a clock of its own; what was said."""
 
-    def go(seconds):
+    def go(seconds, cost=None):
         clock = [0.0]
         monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
-        for took in progress.progress(seconds, len(seconds), "squares"):
+        for took in progress.progress(seconds, "squares", cost):
             clock[0] += took
         return capsys.readouterr().err.splitlines()
 
@@ -37,3 +37,14 @@ def test_nothing_is_said_of_what_is_soon_over(said):
 
 def test_lines_are_seconds_apart(said):
     assert len(said([0.2] * 1000)) == 40
+
+
+def test_points_that_cost_more_are_expected_to_take_longer(said):
+    first, *_ = said([10.0, 20.0, 40.0], cost=lambda seconds: seconds / 5)
+    assert first == "squares: 1/3 points, 10 s, about 60 s left"
+
+
+def test_a_first_point_that_also_compiles_says_nothing_of_the_others(said):
+    lines = said([30.0, 6.0, 6.0, 6.0, 6.0])
+    assert lines[0] == "squares: 1/5 points, 30 s, about 120 s left"
+    assert lines[1] == "squares: 2/5 points, 36 s, about 18 s left"
