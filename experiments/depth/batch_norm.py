@@ -290,7 +290,8 @@ def plot(dataset: xr.Dataset) -> Figure:
             )
         axis.axhspan(-_FLAT, _FLAT, color="0.5", alpha=0.08)
         axis.set_ylabel("input of a sigmoid in layer 3 (1)")
-        axis.set_title(f"small weights, {network} normalisation\n(grey: slope above 1/57)")
+        grey = "(grey: the slope is over 1/14.15 of that at 0)"
+        axis.set_title(f"small weights, {network} normalisation\n{grey}")
         axis.legend(title="percentile")
     low = min(axis.get_ylim()[0] for axis in axes[:, 2])
     high = max(axis.get_ylim()[1] for axis in axes[:, 2])

@@ -208,7 +208,8 @@ def plot(dataset: xr.Dataset) -> Figure:
                 axis.set_title(function)
             if row == len(orders) - 1:
                 axis.set_xlabel("exponent of |x| (powers of 2)")
-        axes[0, 0].legend(loc="lower left", fontsize="small")
+    # Where the second function, log_sigmoid, has room: above its curves and below the bound.
+    axes[0, min(1, len(functions) - 1)].legend(loc="upper left", bbox_to_anchor=(0, 0.94))
     for row, order in enumerate(orders):
         axes[row, 0].set_ylabel(f"{order}:\nlargest error (ulp)")
     tried = int(dataset["tried"].sum()) // len(functions)

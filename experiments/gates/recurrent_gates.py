@@ -268,6 +268,7 @@ def plot(dataset: xr.Dataset) -> Figure:
     for axis, what in ((solved, "solve"), (unsolved, "do not solve")):
         axis.axhline(0.5, color="black", linewidth=1, linestyle=":", label="chance")
         axis.set_ylim(0.4, 1.02)
+        axis.set_xscale("log")
         axis.set_xlabel("step of training")
         axis.set_ylabel("share of right answers (1)")
         axis.set_title(f"delayed signal: seeds that {what} it")
