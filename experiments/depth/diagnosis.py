@@ -256,7 +256,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             source="sqrt(chi_1), Schoenholz et al. 2017",
             expected=rate,
             measured=float(dying["rate"]),
-            tolerance=0.05,
+            tolerance=0.01,
             kind="statistical",
             relative=True,
         ),
