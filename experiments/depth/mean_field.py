@@ -127,6 +127,16 @@ class Config(Settings):
             batch=128,
         )
 
+    @classmethod
+    def full(cls) -> "Config":
+        """30 depths and 31 weight variances, after the second of the paper's times of training."""
+        return dataclasses.replace(
+            cls.paper(),
+            depths=tuple(range(10, 301, 10)),
+            weight_variances=tuple(np.linspace(1, 4, 31).round(4).tolist()),
+            steps=2000,
+        )
+
 
 def cost(point: Mapping[str, Any]) -> float:
     """Relative time of a point: by its layers, and by those that its program has room for."""

@@ -69,6 +69,11 @@ class Config(Settings):
         """30,000 steps at width 500, well past the plateau."""
         return cls(width=500, steps=30_000, sigmoid_rate=0.1)
 
+    @classmethod
+    def full(cls) -> "Config":
+        """The paper's 1,000 units and 5 million steps."""
+        return cls(width=1000, steps=5_000_000, sigmoid_rate=0.1)
+
 
 def cost(point: Mapping[str, Any]) -> float:
     """Relative time of a point: by its layers."""

@@ -102,6 +102,11 @@ class Config(Settings):
             tested=1000,
         )
 
+    @classmethod
+    def full(cls) -> "Config":
+        """The paper's 128 units."""
+        return dataclasses.replace(cls.paper(), hidden=128, trained_hidden=128)
+
 
 def cost(point: Mapping[str, Any]) -> float:
     """Relative time of a point: the delayed signal has the longer sequences."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .reached import code_of
 
 # What of an experiment decides its data, and what its claims and its figure.
-MEASURES = ("Config", "measure")
+MEASURES = ("measure",)
 SHOWS = ("claims", "plot", "table")
 
 
@@ -47,8 +47,9 @@ class Code(NamedTuple):
 def code_digest(module: str, names: tuple[str, ...] = MEASURES) -> str:
     """Eight hexadecimal digits that change when the code of a result does.
 
-    The digest is of what the experiment's `Config` and `measure` reach, see `code_of`: how claims
-    and figures are made of the data, or progress is told, does not count.
+    The digest is of what the experiment's `measure` reaches, see `code_of`: how claims and figures
+    are made of the data, or progress is told, does not count, nor the presets of its `Config`,
+    whose values are part of a result's key by themselves.
 
     Args:
       module: the experiment's module, as in "experiments.depth.isometry".

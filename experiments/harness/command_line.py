@@ -26,7 +26,7 @@ from .sweep import Share
 from .table import format_claims, format_counts
 from .usage import UsageError
 
-Preset = Literal["quick", "paper"]
+Preset = Literal["quick", "paper", "full"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Common:
     """Options of `run` and `figures`."""
 
     preset: Preset = "quick"
-    """The size: quick shows the effect on a laptop, paper has the papers' sizes."""
+    """The size: quick shows the effect on a laptop; paper has the papers' sizes, or the largest
+    that two cores bear; full, where there is one, what that leaves out, for accelerators."""
     seed: int = 0
     """Seed of the random key that the experiment is given, from 0 to 2^64 - 1."""
     device: Literal["cpu", "gpu", "tpu"] | None = None
@@ -205,7 +206,15 @@ def _preset(flags: list[str]) -> str:
 
 
 def _config(module: experiment.Experiment, preset: str) -> Any:
-    return module.Config.paper() if preset == "paper" else module.Config.quick()
+    if preset == "full" and not _has_full(module):
+        name = module.__name__.rpartition(".")[2]
+        raise UsageError(f"{name} has no preset full: paper leaves nothing out")
+    make = {"paper": module.Config.paper, "full": getattr(module.Config, "full", None)}.get(preset)
+    return make() if make else module.Config.quick()
+
+
+def _has_full(module: experiment.Experiment) -> bool:
+    return hasattr(module.Config, "full")
 
 
 def _carry_out(
@@ -273,6 +282,8 @@ def _begin_worker(device: str | None) -> None:
 
 def _one_of_the_figures(name: str, *, package: str, common: Common) -> list[Claim]:
     module = experiment.load(package, name)
+    if common.preset == "full" and not _has_full(module):
+        common = dataclasses.replace(common, preset="paper")
     return _carry_out(module, _config(module, common.preset), common)
 
 

@@ -16,7 +16,8 @@ from .usage import UsageError
 class Experiment(Protocol):
     """A module: one file, read from top to bottom.
 
-    Its `Config` is a frozen dataclass of `Settings` with the class methods `quick` and `paper`. A
+    Its `Config` is a frozen dataclass of `Settings` with the class methods `quick` and `paper`, and
+    `full` where a paper's setting is more than two cores bear within the hour. A
     module that sets `TIMED = True` measures time, and `figures` runs nothing beside it; one that
     defines `table(dataset) -> str`, in Markdown, has that printed and saved too; one whose points
     differ in length defines `cost(point) -> float`, in any unit, and the time left is told by it.

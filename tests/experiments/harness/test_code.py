@@ -85,7 +85,6 @@ def digests(tmp_path, monkeypatch):
     [
         ("theme/one.py", "+ LIMIT", "- LIMIT"),
         ("theme/one.py", "LIMIT: int = 1", "LIMIT: int = 2"),
-        ("theme/one.py", "size: int = 1", "size: int = 2"),
         ("theme/one.py", '("a", "b")', '("a",)'),
         ("theme/one.py", "", "TABLE['c'] = 1\n"),
         ("theme/one.py", "", "import atexit\n\natexit.register(print)\n"),
@@ -106,6 +105,7 @@ def test_what_decides_the_data_changes_their_digest(digests, change):
     "change",
     [
         ("theme/one.py", "An experiment", "Another text"),
+        ("theme/one.py", "size: int = 1", "size: int = 2"),
         ("theme/one.py", "Measures", "Counts"),
         ("theme/one.py", "    return _shared", "    # why\n    return  _shared"),
         ("theme/one.py", "-> float", "-> complex"),

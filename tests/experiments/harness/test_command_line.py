@@ -1,5 +1,7 @@
 """What a user types, and what comes back."""
 
+import dataclasses
+import importlib
 import os
 import subprocess
 import sys
@@ -62,7 +64,7 @@ def test_a_request_that_cannot_be_met(type_in, line, message):
     [
         ("--coun 3", "Unrecognized options: --coun, 3; did you mean --count?"),
         ("--count three", "--count: invalid literal for int() with base 10: 'three'"),
-        ("--preset small", "'small' for argument '--preset'. Expected one of ('quick', 'paper')"),
+        ("--preset small", "'small' for argument '--preset'. Expected one of ('quick', 'paper'"),
         ("--device abacus", "'abacus' for argument '--device'"),
         ("--count", "Missing value for argument '--count'"),
     ],
@@ -131,6 +133,32 @@ def test_the_preset_gives_the_other_flags_their_defaults(type_in, squares, flag)
     squares.CALLS.clear()
     assert type_in(f"run squares {flag} --count 5")[0] == 0
     assert list(range(5)) == squares.CALLS
+
+
+def test_full_is_there_where_paper_leaves_something_out(type_in, squares, monkeypatch):
+    status, _, errors = type_in("run squares --preset full")
+    assert status == 2
+    assert "error: squares has no preset full: paper leaves nothing out" in errors
+    assert type_in("figures --preset full")[0] == 0
+    assert list(Path("results/squares").glob("paper-*/figure.png"))
+    full = classmethod(lambda cls: cls(count=7))
+    monkeypatch.setattr(squares.Config, "full", full, raising=False)
+    squares.CALLS.clear()
+    assert type_in("run squares --preset full")[0] == 0
+    assert list(range(7)) == squares.CALLS
+    assert list(Path("results/squares").glob("full-*/figure.png"))
+
+
+@pytest.mark.parametrize("name", ["saturation", "mean_field", "isometry", "gates_low_precision"])
+def test_full_presets_are_larger_than_the_papers(name):
+    theme = next(t for t, names in experiment.themes("experiments").items() if name in names)
+    config = importlib.import_module(f"experiments.{theme}.{name}").Config
+    full, paper = (dataclasses.asdict(make()) for make in (config.full, config.paper))
+    changed = {field for field in full if full[field] != paper[field]}
+    assert changed
+    for field in changed:
+        size = len if isinstance(full[field], tuple) else float
+        assert size(full[field]) > size(paper[field])
 
 
 def test_figures_runs_all_and_writes_the_report(type_in):
