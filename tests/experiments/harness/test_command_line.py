@@ -64,7 +64,10 @@ def test_a_request_that_cannot_be_met(type_in, line, message):
     [
         ("--coun 3", "Unrecognized options: --coun, 3; did you mean --count?"),
         ("--count three", "--count: invalid literal for int() with base 10: 'three'"),
-        ("--preset small", "'small' for argument '--preset'. Expected one of ('quick', 'paper'"),
+        (
+            "--preset small",
+            "'small' for argument '--preset'. Expected one of ('quick', 'paper', 'full')",
+        ),
         ("--device abacus", "'abacus' for argument '--device'"),
         ("--count", "Missing value for argument '--count'"),
     ],
