@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import tyro
@@ -209,8 +209,8 @@ def _config(module: experiment.Experiment, preset: str) -> Any:
     if preset == "full" and not _has_full(module):
         name = module.__name__.rpartition(".")[2]
         raise UsageError(f"{name} has no preset full: paper leaves nothing out")
-    make = {"paper": module.Config.paper, "full": getattr(module.Config, "full", None)}.get(preset)
-    return make() if make else module.Config.quick()
+    known = preset if preset in get_args(Preset) else "quick"  # the parser refuses others
+    return getattr(module.Config, known)()
 
 
 def _has_full(module: experiment.Experiment) -> bool:

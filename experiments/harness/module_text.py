@@ -10,7 +10,7 @@ from pathlib import Path
 _NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-class Code:
+class Statements:
     """Some statements, without what decides no number: docstrings, comments and annotations."""
 
     def __init__(self, statements: Sequence[ast.stmt]):
@@ -39,10 +39,10 @@ class ModuleText:
       mentioned: what may be names of modules among what it imports or reaches by attributes.
     """
 
-    whole: Code
-    definitions: dict[str, Code]
+    whole: Statements
+    definitions: dict[str, Statements]
     imports: dict[str, tuple[str, str | None]]
-    executed: Code
+    executed: Statements
     mentioned: tuple[str, ...]
 
 
@@ -66,10 +66,10 @@ def read(module: str) -> ModuleText | None:
             executed.append(node)
     imports, mentioned = _imports(tree, package)
     return ModuleText(
-        whole=Code(tree.body),
-        definitions={name: Code(nodes) for name, nodes in definitions.items()},
+        whole=Statements(tree.body),
+        definitions={name: Statements(nodes) for name, nodes in definitions.items()},
         imports=imports,
-        executed=Code(executed),
+        executed=Statements(executed),
         mentioned=tuple(mentioned),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from .module_text import Code, ModuleText, read
+from .module_text import ModuleText, Statements, read
 
 # Of these packages modules are followed whole: their functions are public, and call each other by
 # tables and at run time in ways that no reader of the text can follow.
@@ -33,9 +33,9 @@ class _Walk:
 
     def __init__(self, packages: Iterable[str]):
         self._packages = frozenset(packages)
-        self._reached: dict[tuple[str, str], Code] = {}
-        self._executed: dict[str, Code] = {}
-        self._whole: dict[str, Code] = {}
+        self._reached: dict[tuple[str, str], Statements] = {}
+        self._executed: dict[str, Statements] = {}
+        self._whole: dict[str, Statements] = {}
         self._passed: set[str] = set()
 
     def found(self) -> Iterator[str]:
@@ -105,7 +105,7 @@ class _Walk:
         if parent is not None:
             self._execute(package, parent)
 
-    def _follow(self, module: str, text: ModuleText, code: Code) -> None:
+    def _follow(self, module: str, text: ModuleText, code: Statements) -> None:
         for first, *rest in code.mentions:
             if first in text.definitions:
                 self.reach(module, first)
