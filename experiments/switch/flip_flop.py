@@ -18,15 +18,14 @@ from typing import Annotated, Any
 import diffrax
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from jax import Array
-from matplotlib.figure import Figure
 
 from experiments.harness import Claim, Settings, Within
-from experiments.harness.style import COLOURS
 from sigjax.dynamics import FlipFlop, continuation
+
+from ._flip_flop_panels import plot as plot
 
 WEAK, STRONG = 3.0, 6.0
 # Solutions of m = tanh(w m / 4), by mpmath
@@ -319,83 +318,3 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             )
         )
     return found
-
-
-def plot(dataset: xr.Dataset) -> Figure:
-    """Nullclines, bifurcations and hysteresis."""
-    figure, axes = plt.subplots(2, 3, figsize=(13, 8))
-    for axis, weight in zip(axes[0], (WEAK, STRONG), strict=False):
-        part = dataset.sel(portrait=weight)
-        for flow in part["flow"].values:
-            axis.plot(*flow.T, color="0.75", linewidth=0.8, zorder=1)
-        x_stands, y_stands = part["nullcline"].values
-        inside = (x_stands > -0.05) & (x_stands < 1.05)
-        axis.plot(part["activity"][inside], x_stands[inside], label="x stands still")
-        axis.plot(part["activity"], y_stands, label="y stands still")
-        near = dataset.sel(weight=weight, method="nearest")
-        for state, stable in zip(near["state"].values, near["stable"].values, strict=True):
-            if np.isfinite(state):
-                axis.plot(state, 1 - state, "o", mec="black", mfc="black" if stable else "white")
-        axis.set_xlabel("activity x (1)")
-        axis.set_ylabel("activity y (1)")
-        count = int(np.isfinite(near["state"]).sum())
-        axis.set_title(
-            f"w = {weight:g}: {'one state' if count == 1 else 'two states and a saddle'}"
-        )
-        axis.legend(loc="upper right")
-    window = axes[0, 2]
-    wide = dataset.where(np.isfinite(dataset["window"].isel(end=0)), drop=True)
-    window.fill_between(wide["weight"], *wide["window"].values.T, alpha=0.3, label="two states")
-    window.plot(dataset["weight"], dataset["weight"] / 2, ":", color="0.3", label="I = w/2")
-    window.axvline(4, color="0.3", linewidth=1)
-    window.text(4.05, -1, "w g = 4", fontsize=8)
-    window.set_xlabel("weight of the inhibition w (1)")
-    window.set_ylabel("common drive I (1)")
-    window.set_title("where there is a choice")
-    window.legend(loc="upper left")
-    pitchfork, exponent, hysteresis = axes[1]
-    for stable, style, label in ((True, "-", "stable"), (False, "--", "unstable")):
-        kept = dataset["state"].where(dataset["stable"] == stable)
-        kept = kept.where(np.isfinite(dataset["state"]))
-        for index in range(3):
-            pitchfork.plot(
-                dataset["weight"],
-                kept.isel(equilibrium=index),
-                style,
-                color=COLOURS[0] if stable else COLOURS[1],
-                label=label if index == 1 else None,
-            )
-    pitchfork.set_xlabel("weight of the inhibition w (1)")
-    pitchfork.set_ylabel("activity x (1)")
-    pitchfork.set_title("pitchfork at w g = 4")
-    pitchfork.legend(loc="upper left")
-    exponent.loglog(dataset["excess"], dataset["onset"], "o", markersize=3, label="|2x − 1|")
-    # tanh's next term: m^2 = 3 (w/4 - 1) / (w/4)^3, so m = sqrt(3/4) sqrt(w - 4)
-    exponent.loglog(
-        dataset["excess"],
-        np.sqrt(0.75 * dataset["excess"]),
-        color="0.3",
-        linewidth=1,
-        label="√(3(w − 4)/4)",
-    )
-    exponent.set_xlabel("w − 4 (1)")
-    exponent.set_ylabel("|2x − 1| (1)")
-    exponent.set_title("exponent ½")
-    exponent.legend()
-    drive, state = dataset["branch_drive"], dataset["branch_state"]
-    back = dataset["branch_back"] != 0
-    hysteresis.plot(drive, state.where(~back), color="0.6", linewidth=4, label="stable")
-    hysteresis.plot(drive, state.where(back), "--", color="0.6", label="unstable")
-    for direction, colour in (("up", COLOURS[0]), ("down", COLOURS[1])):
-        part = dataset.sel(direction=direction)
-        hysteresis.plot(
-            part["ramp_drive"], part["ramp_state"], color=colour, label=f"drive goes {direction}"
-        )
-    for fold in dataset["branch_fold"].values:
-        hysteresis.axvline(fold, color="0.3", linewidth=1, linestyle=":")
-    hysteresis.set_xlabel("opposed drive d (1)")
-    hysteresis.set_ylabel("activity x (1)")
-    hysteresis.set_title(f"w = {STRONG:g}: it jumps at the folds ±{FOLDS[STRONG]:.3f}")
-    hysteresis.set_ylim(top=1.3)  # room for the legend
-    hysteresis.legend(ncols=2, loc="upper center")
-    return figure
