@@ -261,7 +261,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         Claim(
             "no balance: the same, best seed",
             "on tokens of which some kinds are common loads are uneven",
-            1.5,
+            1.3,
             float(last.sel(router="no balance").min()),
             kind="qualitative",
             relation=">=",
