@@ -93,6 +93,12 @@ def has(library: str, name: str, dtype: str) -> bool:
     return subject(library, name) is not None
 
 
+def highest_order(library: str, name: str) -> int:
+    """The order of the highest derivative that `evaluate` can be asked for, up to the second."""
+    # torch 2.11: "derivative for aten::hardsigmoid_backward is not implemented".
+    return 1 if (library, name) == ("torch", "hard_sigmoid") else 2
+
+
 def evaluate(library: str, name: str, order: int, x: np.ndarray) -> np.ndarray:
     """Evaluates a derivative of a library's function in the dtype of `x`."""
     if library == "torch":

@@ -6,8 +6,10 @@ or `make accelerator`.
 
 An accelerator is often lent for minutes. Each experiment runs as `python -m experiments run` would
 run it, one after the other, until the time is over: finished points are kept, and the same call
-goes on from there. What is finished is gathered in `results/accelerator.md`: tables and claims
-beside the device, the versions and the time they took, for the README to quote beside the CPU's.
+goes on from there. Those that are timed have the machine for themselves. The others wait for
+mpmath most of the time, so that they are measured in shards by as many processes as there are
+processors, and merged. What is finished is gathered in `results/accelerator.md`: tables and claims
+beside the device, the versions and the time they took, for docs/accelerator.md to quote.
 """
 
 import dataclasses
