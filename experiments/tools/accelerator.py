@@ -13,10 +13,11 @@ beside the device, the versions and the time they took, for docs/accelerator.md 
 """
 
 import dataclasses
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +29,10 @@ from experiments.harness.usage import UsageError
 
 # Speed first: it is what only the device can tell.
 EXPERIMENTS = ("speed", "gradient_depth", "accuracy")
+_SHARED = ("accuracy",)
 _SECONDS_TO_SAVE = 10.0  # an interrupted run needs less to end
+
+Command = list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,36 +49,60 @@ class Options:
     """Folder that results go to."""
 
 
-def command(name: str, options: Options) -> list[str]:
-    """What runs one experiment; its claims are gathered, not obeyed."""
-    flags = ["--preset", options.preset, "--device", options.device, "--no-strict"]
-    place = ["--results", str(options.results)]
-    return [sys.executable, "-m", "experiments", "run", name, *flags, *place]
+def steps(name: str, options: Options, processors: int) -> list[list[Command]]:
+    """What runs one experiment, step by step: the commands of a step run side by side.
+
+    Its claims are gathered, not obeyed.
+    """
+
+    def command(verb: str, *more: str) -> Command:
+        flags = ["--preset", options.preset, "--device", options.device, "--no-strict"]
+        place = ["--results", str(options.results)]
+        return [sys.executable, "-m", "experiments", verb, name, *flags, *place, *more]
+
+    if name not in _SHARED or options.device == "tpu":  # one process alone may hold a TPU
+        return [[command("run")]]
+    shards = [command("run", "--shard", f"{i + 1}/{processors}") for i in range(processors)]
+    return [shards, [command("merge")]]
 
 
-def run_within(commands: Sequence[tuple[str, list[str]]], seconds: float) -> dict[str, str]:
-    """Runs one after the other until the time is over.
+def run_within(
+    experiments: Mapping[str, Sequence[Sequence[Command]]], seconds: float
+) -> dict[str, str]:
+    """Runs the steps of one experiment after the other until the time is over.
 
     Returns:
       What became of each: "finished", "interrupted", "not begun", or "failed with status N".
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds - _SECONDS_TO_SAVE
     found = {}
-    for name, arguments in commands:
-        left = end - time.monotonic() - _SECONDS_TO_SAVE
-        if left <= 0:
-            found[name] = "not begun"
-            continue
-        process = subprocess.Popen(arguments)
-        try:
-            status = process.wait(left)
-            found[name] = "finished" if status == 0 else f"failed with status {status}"
-        except subprocess.TimeoutExpired:
-            process.terminate()  # points are saved as they finish: nothing is lost
-            process.wait()
-            found[name] = "interrupted"
+    for name, its_steps in experiments.items():
+        found[name] = "not begun"
+        for commands in its_steps:
+            if time.monotonic() < end:
+                found[name] = _run_step(commands, end)
+            elif found[name] == "finished":
+                found[name] = "interrupted"  # between two steps
+            if found[name] != "finished":
+                break
         print(f"{name}: {found[name]}", flush=True)
     return found
+
+
+def _run_step(commands: Sequence[Command], end: float) -> str:
+    # jax takes three quarters of a GPU's memory for the first process otherwise.
+    alone = len(commands) == 1
+    environment = None if alone else {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    processes = [subprocess.Popen(command, env=environment) for command in commands]
+    try:
+        failed = [s for p in processes if (s := p.wait(max(0.0, end - time.monotonic())))]
+        return f"failed with status {failed[0]}" if failed else "finished"
+    except subprocess.TimeoutExpired:
+        for process in processes:
+            process.terminate()  # points are saved as they finish: nothing is lost
+        for process in processes:
+            process.wait()
+        return "interrupted"
 
 
 def gathered(results: Path, preset: str) -> str:
@@ -103,8 +131,10 @@ def main(options: Options) -> int:
     """Runs, gathers and tells; 0 if all is finished, else 1."""
     if options.minutes <= 0:
         raise UsageError(f"--minutes must be positive, got {options.minutes}")
-    commands = [(name, command(name, options)) for name in EXPERIMENTS]
-    found = run_within(commands, 60 * options.minutes)
+    processors = os.cpu_count() or 1
+    found = run_within(
+        {name: steps(name, options, processors) for name in EXPERIMENTS}, 60 * options.minutes
+    )
     storage.make_folder(options.results)
     page = options.results / "accelerator.md"
     storage.write_bytes(page, gathered(options.results, options.preset).encode())
