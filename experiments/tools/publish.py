@@ -8,7 +8,9 @@ Takes finished runs at the papers' sizes, or at another preset if one is named. 
 the newest run of that experiment, and what stands between `<!-- NAME in brief -->` and its end in
 README.md by the most important of it. Runs at the papers' sizes go into `docs/gallery/`, too, whose
 claims README counts, and the newest of `certify` makes the certificate in `certificates/` (if it
-tried some functions or derivatives only, they replace theirs). What has no run stays.
+tried some functions or derivatives only, they replace theirs). All of these are of CPUs; runs on a
+GPU of `accuracy` and `certify` have a place of their own in docs/accuracy.md, and the latter a
+certificate. What has no run stays.
 """
 
 import dataclasses
@@ -44,9 +46,9 @@ class Options:
     """Folder that holds the results."""
 
 
-def _newest(runs: Sequence[StoredRun], preset: str) -> Path | None:
-    """The folder of the newest run at a preset."""
-    fitting = [run for run in runs if run.preset == preset]
+def _newest(runs: Sequence[StoredRun], preset: str, backend: str = "cpu") -> Path | None:
+    """The folder of the newest run at a preset, on a backend."""
+    fitting = [run for run in runs if (run.preset, run.record["backend"]) == (preset, backend)]
     return max(fitting, key=lambda run: run.record["utc"]).folder if fitting else None
 
 
@@ -141,7 +143,13 @@ _TABLES = {
     "speed": "docs/speed.md",
     "speed_gates": "docs/speed.md",
 }
+# Where docs/accuracy.md shows the certificate of a backend.
+_CERTIFIED = {"cpu": "certify", "gpu": "certify on gpu"}
 _BRIEF = {"speed": _brief.speed, "gates_low_precision": _brief.gates}
+
+
+def _table(folder: Path) -> str:
+    return f"\n{(folder / 'table.md').read_text('utf-8').strip()}\n"
 
 
 def publish(results: Path, preset: str = "paper", root: Path = ROOT) -> list[str]:
@@ -159,21 +167,24 @@ def publish(results: Path, preset: str = "paper", root: Path = ROOT) -> list[str
         if folder is None:
             continue
         if name in _TABLES:
-            table = (folder / "table.md").read_text("utf-8").strip()
-            pages.put(_TABLES[name], name, f"\n{table}\n")
+            pages.put(_TABLES[name], name, _table(folder))
         if name in brief:
             dataset = storage.from_bytes((folder / "data.nc").read_bytes())
             pages.put("README.md", f"{name} in brief", brief[name](dataset))
         written.append(f"{name} from {folder}")
-    tried = _newest(runs.get("certify", ()), preset) if preset == "paper" else None
-    if tried is not None:
-        backend = json.loads((tried / "provenance.json").read_text("utf-8"))["backend"]
+    on_gpu = _newest(runs.get("accuracy", ()), preset, "gpu")
+    if on_gpu is not None:
+        pages.put(_TABLES["accuracy"], "accuracy on gpu", _table(on_gpu))
+        written.append(f"accuracy on gpu from {on_gpu}")
+    for backend, place in _CERTIFIED.items() if preset == "paper" else ():
+        tried = _newest(runs.get("certify", ()), preset, backend)
+        if tried is None:
+            continue
         path = root / "certificates" / f"float32-{backend}.json"
-        path.parent.mkdir(exist_ok=True)
         before = json.loads(path.read_text("utf-8")) if path.exists() else None
         content = certificate(tried, before)
         storage.write_bytes(path, f"{json.dumps(content, indent=2)}\n".encode())
-        pages.put("docs/accuracy.md", "certify", f"\n{_certified(content)}\n")
+        pages.put("docs/accuracy.md", place, f"\n{_certified(content)}\n")
         written.append(f"docs/accuracy.md and {path.name}: certify from {tried}")
     pages.write()
     return written

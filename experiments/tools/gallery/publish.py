@@ -26,7 +26,7 @@ def publish_gallery(
     *,
     limit: int = LARGEST,
 ) -> list[str]:
-    """Publishes the newest run of each experiment whose settings are those of the preset.
+    """Publishes the newest run, on a CPU, of each experiment with the settings of the preset.
 
     Args:
       results: folder of finished runs.
@@ -46,7 +46,8 @@ def publish_gallery(
     published = read(folder)
     known = experiment.names(package)
     for name, runs in newest(results).items():
-        run = next((run for run in runs if run.preset == preset), None)
+        fitting = (r for r in runs if (r.preset, r.record["backend"]) == (preset, "cpu"))
+        run = next(fitting, None)
         if name not in known or run is None:
             continue
         reason = _unfit(run, package)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -50,6 +51,17 @@ def test_a_part_that_was_tried_again_replaces_its_cell_alone(run):
 def test_a_part_of_other_versions_or_unknown_code_is_refused(run, changed):
     with pytest.raises(UsageError, match="tried a part"):
         publish.certificate(run(**changed), BEFORE)
+
+
+def test_pages_of_a_cpu_take_no_newer_run_of_a_gpu():
+    def of(backend, utc, preset="paper"):
+        record = {"backend": backend, "utc": utc}
+        return SimpleNamespace(preset=preset, record=record, folder=f"{backend} {utc}")
+
+    runs = [of("cpu", "1"), of("cpu", "2"), of("cpu", "4", "quick"), of("gpu", "3")]
+    assert publish._newest(runs, "paper") == "cpu 2"
+    assert publish._newest(runs, "paper", "gpu") == "gpu 3"
+    assert publish._newest(runs[:1], "paper", "gpu") is None
 
 
 def test_a_part_without_a_whole_is_refused(run):
