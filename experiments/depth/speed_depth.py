@@ -29,7 +29,7 @@ from experiments.harness import Claim, Settings, Within, reported
 from experiments.harness.stopwatch import compiling_anew
 from experiments.harness.style import MEANING
 
-from ._contestants import BARS, CONTESTANTS, flops
+from ._contestants import BARS, contestants, flops
 from ._initializers import weight_initializer
 from ._network import (
     SEED_AXES,
@@ -87,13 +87,13 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     )
     batch = digits(data_key, config.batch)
     network = PlainNetwork(sigjax.sigmoid)
-    contestants = {name: make(network, weights, batch) for name, make in CONTESTANTS.items()}
-    names = list(contestants)
-    first_call = [_seconds(contestants[name]) for name in names]
+    running = {name: make(network, weights, batch) for name, make in contestants().items()}
+    names = list(running)
+    first_call = [_seconds(running[name]) for name in names]
     seconds = np.empty((len(names), config.rounds))
     for turn in range(config.rounds):
         for index in jax.random.permutation(jax.random.fold_in(order_key, turn), len(names)):
-            seconds[index, turn] = _seconds(contestants[names[index]])
+            seconds[index, turn] = _seconds(running[names[index]])
     with compiling_anew():
         compiled = [_compilation(network, depth, config) for depth in config.compile_depths]
     return xr.Dataset(

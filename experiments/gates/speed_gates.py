@@ -134,7 +134,8 @@ def _time(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Dataset
         if cell == name
     }
     running = contestants(calls)
-    if dtype == "float32" and importlib.util.find_spec("torch"):
+    on_cpu = jax.default_backend() == "cpu"  # where torch computes
+    if dtype == "float32" and on_cpu and importlib.util.find_spec("torch"):
         running["torch"] = _of_torch(name, direction, config, inputs)
     seconds = median_seconds(running, config.rounds)
     return xr.Dataset(

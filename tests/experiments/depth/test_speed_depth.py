@@ -7,7 +7,7 @@ import pytest
 import sigjax
 from experiments.datasets.images import CLASSES, PIXELS, digits
 from experiments.depth import speed_depth
-from experiments.depth._contestants import CONTESTANTS
+from experiments.depth._contestants import contestants
 from experiments.depth._initializers import weight_initializer
 from experiments.depth._network import PlainNetwork, draw_weights
 
@@ -30,7 +30,7 @@ def test_contestants_agree():
     batch = digits(jax.random.key(1), 8)
     results = {
         name: make(PlainNetwork(sigjax.sigmoid), weights, batch)()
-        for name, make in CONTESTANTS.items()
+        for name, make in contestants().items()
     }
     ours = results["sigjax"].weight
     expected = np.ldexp(ours.mantissa, ours.exponent)  # [seed, layer]
