@@ -203,6 +203,11 @@ def measure(config: Config, key: Array) -> xr.Dataset:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """NAND is learned, XOR is not, and the counts."""
+    return [*_in_closed_form(dataset), *_of_one_neuron(dataset), *_of_two_layers(dataset)]
+
+
+def _in_closed_form(dataset: xr.Dataset) -> list[Claim]:
+    """A neuron that is NAND, and how many functions a neuron can be."""
     found = []
     # sigma(-30), sigma(-10) to six digits, by mpmath
     for corner, expected in {
@@ -232,10 +237,17 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 kind="exact",
             )
         )
+    return found
+
+
+def _of_one_neuron(dataset: xr.Dataset) -> list[Claim]:
+    """What training makes of all sixteen functions of two inputs."""
     source = "Minsky & Papert 1969; the loss is convex, with its optimum at w = 0, b = 0"
     last = dataset["loss"].isel(step=-1)
-    for table in NOT_SEPARABLE:
-        found.append(
+    nand = dataset["weights"].sel(function="1110")
+    learned = dataset["correct"].values
+    return [
+        *(
             Claim(
                 name=f"{NAMES[table]} by one neuron: final cross-entropy",
                 source=source,
@@ -244,10 +256,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 tolerance=1e-6,
                 kind="exact",
             )
-        )
-    nand = dataset["weights"].sel(function="1110")
-    learned = dataset["correct"].values
-    found += [
+            for table in NOT_SEPARABLE
+        ),
         Claim(
             name="functions of two inputs that a trained neuron has right at all corners",
             source="the separable ones",
@@ -273,21 +283,27 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             tolerance=0.05,
             kind="statistical",
         ),
+    ]
+
+
+def _of_two_layers(dataset: xr.Dataset) -> list[Claim]:
+    """XOR with two hidden units."""
+    last = dataset["network_loss"].isel(network_step=-1)
+    return [
         Claim(
             name="XOR by two layers: smallest final cross-entropy of the starts",
             source="Minsky & Papert 1969: one more layer suffices",
             expected=0.001,
-            measured=float(dataset["network_loss"].isel(network_step=-1).min()),
+            measured=float(last.min()),
             kind="statistical",
             relation="<=",
         ),
         reported(
             "XOR by two layers: share of the starts that solve it",
             "two hidden units can get stuck",
-            float((dataset["network_loss"].isel(network_step=-1) < 0.1).mean()),
+            float((last < 0.1).mean()),
         ),
     ]
-    return found
 
 
 def plot(dataset: xr.Dataset) -> Figure:

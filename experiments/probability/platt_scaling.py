@@ -226,6 +226,11 @@ def _problems(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """What the sigmoid mends, when isotonic regression is better, and temperatures."""
+    return [*_of_platt(dataset), *_of_isotonic(dataset), *_of_temperatures(dataset)]
+
+
+def _of_platt(dataset: xr.Dataset) -> list[Claim]:
+    """The published fit, and what it mends of real scores."""
     found = [
         Claim(
             name=f"scores 5, -4, 1 of labels 1, 0, 0: Platt's {name}",
@@ -250,9 +255,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     relation="<=",
                 )
             )
+    return found
+
+
+def _of_isotonic(dataset: xr.Dataset) -> list[Claim]:
+    """Few cases ask for a sigmoid; many, and another shape, for isotonic regression."""
     distance = dataset["distance"].mean("repeat")
     ratio = distance.sel(calibrator="isotonic") / distance.sel(calibrator="Platt")
     source = "Niculescu-Mizil & Caruana 2005: Platt below 200 to 1000 cases"
+    found = []
     for distortion in DISTORTIONS:
         small = ratio.sel(distortion=distortion).sel(size=[size for size in SIZES if size < 200])
         claim = Claim(
@@ -275,6 +286,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             relation="<=",
         )
     )
+    return found
+
+
+def _of_temperatures(dataset: xr.Dataset) -> list[Claim]:
+    """One number undoes one factor, and changes no answer."""
+    found = []
     for temperature in TEMPERATURES:
         part = dataset.sel(temperature=temperature)
         found.append(

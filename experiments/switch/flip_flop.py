@@ -36,6 +36,7 @@ FOLDS = {6.0: 0.4150929, 8.0: 1.0656799}
 RAMP = 0.8  # largest opposed drive of the ramp, about twice the fold's
 _RAMP_STEPS = 2000  # of the drive in either direction, at which the state is kept
 _AIRY = 2.3381074  # Ai(-z) is 0 there first; by mpmath
+_DERIVED = "derived: see sigjax.dynamics.FlipFlop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,7 +235,16 @@ def _delay(ramp_time: float) -> float:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Closed forms, and what a ramp shows of them."""
-    source = "derived: see sigjax.dynamics.FlipFlop"
+    return [
+        *_of_three_weights(dataset),
+        *_of_the_pitchfork(dataset),
+        *_of_random_switches(dataset),
+        *_of_the_ramp(dataset),
+    ]
+
+
+def _of_three_weights(dataset: xr.Dataset) -> list[Claim]:
+    """Equilibria, window and folds."""
     found = []
     for prefix, words, table in (
         ("magnetisation", "2x - 1 at I = w/2, from m = tanh(w m / 4)", MAGNETISATION),
@@ -245,17 +255,22 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             found.append(
                 Claim(
                     name=f"weight {weight:g}: {words}",
-                    source=source,
+                    source=_DERIVED,
                     expected=expected,
                     measured=float(dataset[f"{prefix}_{weight:g}"]),
                     tolerance=1e-6,
                     kind="exact",
                 )
             )
+    return found
+
+
+def _of_the_pitchfork(dataset: xr.Dataset) -> list[Claim]:
+    """Where one equilibrium becomes three, and how they part."""
     bistable = dataset["stable"].sum("equilibrium") == 2
     exponent = np.polyfit(np.log(dataset["excess"]), np.log(dataset["onset"]), 1)[0]
     step = float(np.diff(dataset["weight"])[0])
-    found += [
+    return [
         Claim(
             name="smallest weight with two stable states at gain 1",
             source="w g > 4, since the slope of a sigmoid is at most 1/4",
@@ -272,6 +287,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             tolerance=1e-3,
             kind="exact",
         ),
+    ]
+
+
+def _of_random_switches(dataset: xr.Dataset) -> list[Claim]:
+    """The closed form of the folds, for parameters drawn at random and by continuation."""
+    return [
         Claim(
             name="random parameter sets: share with 3 equilibria inside the fold, 1 beyond",
             source="at a fold two equilibria meet",
@@ -281,7 +302,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             name="random parameter sets: largest relative error of the fold at I = w/2",
-            source=source,
+            source=_DERIVED,
             expected=0.0,
             measured=float(dataset["fold_error"]),
             tolerance=1e-6,
@@ -297,13 +318,18 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             name="continuation: distance of its two folds from the closed form",
-            source=source,
+            source=_DERIVED,
             expected=0.0,
             measured=float(np.abs(np.abs(dataset["branch_fold"]) - FOLDS[STRONG]).max()),
             tolerance=1e-6,
             kind="exact",
         ),
     ]
+
+
+def _of_the_ramp(dataset: xr.Dataset) -> list[Claim]:
+    """A drive that grows slowly: the state jumps beyond the fold."""
+    found = []
     delay = _delay(dataset.attrs["ramp_time"])
     for direction, sign in (("up", 1.0), ("down", -1.0)):
         found.append(

@@ -149,7 +149,12 @@ def _changes(dataset: xr.Dataset, model: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Hours of sleep, limits of the variables, and folds."""
+    """Hours of sleep, limits of the variables, folds, and the loop through them."""
+    return [*_of_hours(dataset), *_of_limits(dataset), *_of_folds(dataset), *_of_loop(dataset)]
+
+
+def _of_hours(dataset: xr.Dataset) -> list[Claim]:
+    """How long the models are awake, and when they fall asleep."""
     found = []
     for model, wake in (("2008", 15.44), ("2007", 17.63)):
         source = f"Phillips & Robinson {model}"
@@ -190,6 +195,11 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 kind="exact",
             ),
         ]
+    return found
+
+
+def _of_limits(dataset: xr.Dataset) -> list[Claim]:
+    """Between which numbers the variables go."""
     limits = {
         ("2008", "H"): (12.515, 15.071),
         ("2008", "V_v"): (-12.52, 3.48),
@@ -197,6 +207,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         ("2007", "H"): (8.09, 14.09),
         ("2007", "V_v"): (-12.65, 1.75),
     }
+    found = []
     for (model, variable), (low, high) in limits.items():
         values = dataset["state"].sel(model=model, variable=variable)
         unit = "nM" if variable == "H" else "mV"
@@ -214,6 +225,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                     kind="exact",
                 )
             )
+    return found
+
+
+def _of_folds(dataset: xr.Dataset) -> list[Claim]:
+    """Where the wakeful and the sleeping branch end, by two computations."""
+    found = []
     folds = (("low_fold", 1.4502582, "lower"), ("high_fold", 2.4634649, "upper"))
     for index, (name, fold, word) in enumerate(folds):
         found += [
@@ -234,6 +251,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 kind="exact",
             ),
         ]
+    return found
+
+
+def _of_loop(dataset: xr.Dataset) -> list[Claim]:
+    """The sleep switch turns over beyond the folds, not where its branches cross."""
+    found = []
     drive = dataset["drive"].sel(model="2008")
     falling_asleep, waking_up = _changes(dataset, "2008")
     for word, times, name, sign in (
