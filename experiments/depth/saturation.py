@@ -9,7 +9,7 @@ AISTATS, PMLR 9:249-256, figures 2, 3, 6 and 7, on images of shapes drawn for ev
 
     python -m experiments run saturation [--data digits]
 
-Time on 2 CPU cores: quick 45 s, paper 8 minutes. Must show: the last layer of sigmoids goes to 0 at
+Time on 2 CPU cores: quick 45 s, paper 12 min. Must show: the last layer of sigmoids goes to 0 at
 once while the others stay above 0.4 and nothing is learned; 4 layers escape from that plateau and 5
 do not; tanh layers saturate from the first one on; standard weights shrink activations upwards and
 gradients downwards, normalised ones less.

@@ -151,9 +151,12 @@ def _list(argv: list[str], package: str) -> int:
         raise UsageError(f"list takes no arguments, got {' '.join(argv)}")
     width = max(map(len, experiment.names(package)))
     for theme, members in experiment.themes(package).items():
-        print(theme)
+        print(f"{theme:{width + 2}}  quick   paper")
         for name in members:
-            print(f"  {name:{width}} {experiment.summary(experiment.load(package, name))}")
+            text = experiment.docstring(package, name)
+            stated = [experiment.stated_time(text, preset) for preset in ("quick", "paper")]
+            quick, paper = (f"{number} {unit}" if number else "" for number, unit in stated)
+            print(f"  {name:{width}} {quick:>6} {paper:>7}  {experiment.summary(text)}")
     return 0
 
 

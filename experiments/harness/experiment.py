@@ -1,8 +1,10 @@
 """What an experiment is, and which there are."""
 
+import ast
 import difflib
-import importlib
+import importlib.util
 import re
+from pathlib import Path
 from typing import Any, Protocol
 
 import xarray as xr
@@ -57,28 +59,50 @@ def names(package: str) -> list[str]:
     return [name for members in themes(package).values() for name in members]
 
 
-def load(package: str, name: str) -> Experiment:
-    """Imports one experiment.
+def _place(package: str, name: str) -> str:
+    """The full name of an experiment's module.
 
     Raises:
       UsageError: if there is none of that name, with those that come near.
     """
     for theme, members in themes(package).items():
         if name in members:
-            module: Any = importlib.import_module(f"{package}.{theme}.{name}")
-            return module
+            return f"{package}.{theme}.{name}"
     known = names(package)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UsageError(f"unknown experiment {name!r}{hint} There are: {', '.join(known)}")
 
 
-def quick_seconds(experiment: Experiment) -> float:
-    """How long the quick preset takes, as the docstring says; 0 where it does not."""
-    stated = re.search(r"quick\b[^;.]*?(\d+) s\b", experiment.__doc__ or "")
-    return float(stated[1]) if stated else 0.0
+def load(package: str, name: str) -> Experiment:
+    """Imports one experiment.
+
+    Raises:
+      UsageError: if there is none of that name, with those that come near.
+    """
+    module: Any = importlib.import_module(_place(package, name))
+    return module
 
 
-def summary(experiment: Experiment) -> str:
-    """The first line of the module's docstring."""
-    return (experiment.__doc__ or "").strip().partition("\n")[0]
+def docstring(package: str, name: str) -> str:
+    """What the file of an experiment begins with: it is read, since to import it takes longer."""
+    spec = importlib.util.find_spec(_place(package, name))
+    if spec is None or spec.origin is None:
+        raise UsageError(f"the theme of {name} lists it, and its file is not there")
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) or ""
+
+
+def stated_time(text: str | None, preset: str) -> tuple[int, str]:
+    """How long a preset takes, as an experiment's docstring says: a number of "s", "min" or "h".
+
+    (0, "") where it does not say. It says so behind "Time:" or "Time on 2 CPU cores:".
+    """
+    _, *said = re.split(r"\bTime(?: on 2 CPU cores)?:", text or "", maxsplit=1)
+    unit = r"(?:(s)|(min)(?:utes?)?|(h)(?:ours?)?)"
+    stated = re.search(rf"\b{preset}\b[^;.]*?(\d+) {unit}\b", "".join(said))
+    return (int(stated[1]), stated[2] or stated[3] or stated[4]) if stated else (0, "")
+
+
+def summary(text: str | None) -> str:
+    """The first line of an experiment's docstring."""
+    return (text or "").strip().partition("\n")[0]

@@ -225,7 +225,7 @@ def _keep(request: Run, content: bytes, seconds: float) -> bytes:
     storage.write_bytes(folder / "data.nc", content)
     record = provenance() | {
         "experiment": request.name,
-        "summary": summary(request.experiment),
+        "summary": summary(request.experiment.__doc__),
         "preset": request.preset,
         "seed": request.seed,
         "config": dataclasses.asdict(request.config),

@@ -5,7 +5,7 @@ After Zhai et al. 2023 (arXiv:2303.15343), section 3.3.
 
     python -m experiments run pairwise_memory
 
-Time on 2 CPU cores: quick 10 s, paper 3 min (and 8 GiB). Must show: for 16,384 pairs the loss in
+Time on 2 CPU cores: quick 10 s, paper 5 min (and 8 GiB). Must show: for 16,384 pairs the loss in
 chunks needs less than 1/8 of the memory of the whole one, by the compiler's own count. Times are
 reported.
 """

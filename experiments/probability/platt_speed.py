@@ -5,7 +5,7 @@ vmapped call of `sigjax.calibration.fit_platt` and in a loop over scikit-learn's
 
     python -m experiments run platt_speed
 
-Time on 2 CPU cores: quick 10 s, paper 60 s. Must show: a thousand fits of a thousand points at
+Time on 2 CPU cores: quick 10 s, paper 90 s. Must show: a thousand fits of a thousand points at
 least 10 times as fast as scikit-learn's loop, in float32; float64 is reported. Both in one
 process, in an order drawn anew each round, medians; compilation is apart.
 """

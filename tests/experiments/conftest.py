@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 SOURCE = '''
 """A toy: squares of a few numbers.
 
-It must show that 3 squared is 9.
+Time on 2 CPU cores: quick 2 s, paper 1 minute. It must show that 3 squared is 9.
 """
 
 import dataclasses
@@ -75,8 +75,8 @@ def claims(dataset):
 
 
 def plot(dataset):
-    figure, axis = plt.subplots()
-    axis.plot(dataset["square"].values[:, 0])
+    figure = plt.figure(figsize=(2, 1))  # without axes, whose ticks take long to draw
+    figure.text(0.1, 0.5, " ".join(map(str, dataset["square"].values[:, 0])))
     return figure
 
 

@@ -5,7 +5,6 @@ import importlib
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,10 @@ def type_in(package, tmp_path, monkeypatch, capsys):
 def test_list_names_each_experiment_and_no_helper(type_in):
     status, out, _ = type_in("list")
     assert status == 0
-    assert out == "numbers\n  squares A toy: squares of a few numbers.\n"
+    assert out.splitlines() == [
+        "numbers    quick   paper",
+        "  squares    2 s   1 min  A toy: squares of a few numbers.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -212,21 +214,25 @@ def test_every_experiment_of_the_project_is_listed_where_little_is_as_usual(tmp_
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
+    ("text", "quick", "paper"),
     [
-        ("Time on 2 CPU cores: quick 85 s, paper 15 min.", 85),
-        ("Time: quick (every 8,191st number) 15 s; paper 45 minutes", 15),
-        ("It is quick. paper 20 s", 0),
-        (None, 0),
+        ("Time on 2 CPU cores: quick 85 s, paper 15 min.", (85, "s"), (15, "min")),
+        ("Time: quick (every 8,191st number) 15 s; paper 45 minutes", (15, "s"), (45, "min")),
+        ("run --preset paper\nTime: It is quick. paper 20 steps in 1 hour", (0, ""), (1, "h")),
+        ("Quick 3 s. Time of others: quick 5 s", (0, ""), (0, "")),
+        (None, (0, ""), (0, "")),
     ],
 )
-def test_the_docstring_says_how_long_it_takes(text, seconds):
-    assert experiment.quick_seconds(types.SimpleNamespace(__doc__=text)) == seconds
+def test_the_docstring_says_how_long_it_takes(text, quick, paper):
+    assert experiment.stated_time(text, "quick") == quick
+    assert experiment.stated_time(text, "paper") == paper
 
 
 def test_every_experiment_of_the_project_says_how_long_it_takes():
     for name in experiment.names("experiments"):
-        assert experiment.quick_seconds(experiment.load("experiments", name)) > 0, name
+        text = experiment.docstring("experiments", name)
+        assert experiment.stated_time(text, "quick")[1] == "s", name
+        assert experiment.stated_time(text, "paper")[0] > 0, name
 
 
 @pytest.mark.parametrize("kind", ["FAIL", "TIMED"])

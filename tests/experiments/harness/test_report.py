@@ -96,7 +96,7 @@ def test_a_figure_is_text_if_it_is_small_and_says_what_it_shows(
     assert "3 squared <b>: 9 (= 9)" in figure["aria-label"]
     assert figure["role"] == "img"
     assert "Of its claims 1 holds, 0 fail" in figure["aria-label"]
-    assert "0.5" in page.words  # of an axis
+    assert "0.0 1.0 4.0 9.0" in page.words  # its text
     (thumbnail,) = page.having("alt")
     assert thumbnail["alt"] == figure["aria-label"]
     monkeypatch.setattr(figures, "_LARGEST", 100)
@@ -216,7 +216,7 @@ async function look(width) {
   };
   const found = {
     recalled: shown(),
-    axis: choose("q", "0.5"),
+    axis: choose("q", "16.0"),
     nothing: choose("q", "nothing like it"),
     groups: [...page.querySelectorAll("[data-group]")].filter((group) => !group.hidden).length,
     theme: choose("theme", "numbers"),
