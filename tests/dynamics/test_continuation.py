@@ -185,7 +185,6 @@ def test_starts_on_a_fold(backwards):
         assert p[-1] == 1.0
 
 
-@pytest.mark.slice
 def test_ends_at_a_bound_that_a_fold_only_just_passes(backwards):
     with jax.enable_x64(True):
         branch = backwards(parabola, 1.0, 1.0, 1e-4, 2.0)
@@ -309,6 +308,7 @@ def test_refuses(arguments, message):
         continuation(**usual | arguments)
 
 
+@pytest.mark.slice
 def test_a_complex_state_is_refused_and_a_short_one_widened():
     with pytest.raises(TypeError, match="state must be real"):
         continuation(cubic, np.array([1.5j]), -1.875, bounds=(-2.0, 2.0))

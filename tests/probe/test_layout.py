@@ -61,6 +61,7 @@ def test_on_the_host_and_in_the_program(dtype):
             np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slice
 def test_groups_are_of_one_shape_and_dtype():
     parameters = [jnp.ones(3), jnp.ones((2, 3)), jnp.ones(3, jnp.bfloat16), jnp.ones(3)]
     layout = Layout.of([], {}, [((), p.shape) for p in parameters], parameters)

@@ -48,7 +48,6 @@ def test_one_partial_derivative_beyond_its_floor_fails_its_claim_alone(dataset):
     assert f"{JOINTS[1]}, derivative 1,1" in failed[0]
 
 
-@pytest.mark.slice
 def test_the_worst_inputs_have_the_errors_that_are_stored(dataset):
     for name in JOINTS:
         joint = joint_accuracy.EVERY[name]
@@ -83,6 +82,7 @@ def test_every_panel_shows_every_library_and_every_function(dataset):
     plt.close(figure)
 
 
+@pytest.mark.slice
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
