@@ -165,13 +165,18 @@ MODULES = {
 }
 
 
+LEADING = [(), (0,), (3,), (0, 2), (2, 1, 3)]
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
-@pytest.mark.parametrize("leading", [(), (0,), (3,), (0, 2), (2, 1, 3)])
-def test_a_module_keeps_the_leading_axes(name, leading):
+def test_a_module_keeps_the_leading_axes(name):
+    """All of them in one program, which compiles faster than five."""
     module = MODULES[name](nnx.Rngs(0))
-    found = module(jnp.ones((*leading, 4)))
-    assert found.shape[: len(leading)] == leading
-    assert jnp.isfinite(found).all()
+    inputs = [np.ones((*leading, 4), np.float32) for leading in LEADING]
+    found = nnx.jit(lambda module, inputs: [module(x) for x in inputs])(module, inputs)
+    for leading, outputs in zip(LEADING, found, strict=True):
+        assert outputs.shape[: len(leading)] == leading
+        assert np.isfinite(outputs).all()
 
 
 def test_every_wrong_argument_is_named():
