@@ -9,7 +9,7 @@ run it, one after the other, until the time is over: finished points are kept, a
 goes on from there. Those that are timed have the machine for themselves. The others wait for
 mpmath most of the time, so that they are measured in shards by as many processes as there are
 processors, and merged. What is finished is gathered in `results/accelerator.md`: tables and claims
-beside the device, the versions and the time they took, for docs/accelerator.md to quote.
+beside the device, the versions and the time they took. `make publish` takes what is finished, too.
 """
 
 import dataclasses
