@@ -1,9 +1,6 @@
 """What an experiment's docstring says of its figure, for who reads the page."""
 
-import ast
-import importlib.util
 import re
-from pathlib import Path
 
 from . import experiment
 
@@ -41,13 +38,8 @@ def notes(package: str, name: str) -> list[str]:
     Returns:
       Nothing for an experiment that the package has no more.
     """
-    for theme, members in experiment.themes(package).items():
-        if name in members:
-            spec = importlib.util.find_spec(f"{package}.{theme}.{name}")
-            if spec is not None and spec.origin is not None:
-                tree = ast.parse(Path(spec.origin).read_text("utf-8"))
-                return _paragraphs(ast.get_docstring(tree) or "")
-    return []
+    known = name in experiment.names(package)
+    return _paragraphs(experiment.docstring(package, name)) if known else []
 
 
 def _paragraphs(docstring: str) -> list[str]:

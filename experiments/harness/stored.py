@@ -59,12 +59,16 @@ def read(folder: Path) -> StoredRun | None:
     return StoredRun(folder, record, _claims(folder), _shown(folder))
 
 
-def newest(results: Path) -> dict[str, list[StoredRun]]:
-    """The newest run of each experiment at each preset, the most thorough preset first."""
+def newest(results: Path, backend: str | None = None) -> dict[str, list[StoredRun]]:
+    """The newest run of each experiment at each preset, the most thorough preset first.
+
+    Args:
+      backend: "cpu", "gpu" or "tpu": only runs on it count; all of them if None.
+    """
     found: dict[tuple[str, str], StoredRun] = {}
     for path in sorted(results.glob("*/*/provenance.json")):
         run = read(path.parent)
-        if run is None:
+        if run is None or backend not in (None, run.record["backend"]):
             continue
         before = found.get((run.name, run.preset))
         if before is None or before.record["utc"] <= run.record["utc"]:

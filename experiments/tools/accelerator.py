@@ -9,7 +9,8 @@ run it, one after the other, until the time is over: finished points are kept, a
 goes on from there. Those that are timed have the machine for themselves. The others wait for
 mpmath most of the time, so that they are measured in shards by as many processes as there are
 processors, and merged. What is finished is gathered in `results/accelerator.md`: tables and claims
-beside the device, the versions and the time they took. `make publish` takes what is finished, too.
+beside the device, the versions and the time they took. `make publish` takes accuracy's into
+docs/accuracy.md.
 """
 
 import dataclasses
@@ -105,10 +106,10 @@ def _run_step(commands: Sequence[Command], end: float) -> str:
         return "interrupted"
 
 
-def gathered(results: Path, preset: str) -> str:
-    """The tables and claims of what is finished, in Markdown."""
+def gathered(results: Path, preset: str, device: str) -> str:
+    """The tables and claims of what is finished on a device, in Markdown."""
     parts = ["# On an accelerator"]
-    runs = newest(results)
+    runs = newest(results, device)
     for name in EXPERIMENTS:
         run = next((run for run in runs.get(name, ()) if run.preset == preset), None)
         if run is None:
@@ -137,7 +138,7 @@ def main(options: Options) -> int:
     )
     storage.make_folder(options.results)
     page = options.results / "accelerator.md"
-    storage.write_bytes(page, gathered(options.results, options.preset).encode())
+    storage.write_bytes(page, gathered(options.results, options.preset, options.device).encode())
     print(page)
     if all(state == "finished" for state in found.values()):
         return 0

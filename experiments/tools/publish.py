@@ -46,10 +46,9 @@ class Options:
     """Folder that holds the results."""
 
 
-def _newest(runs: Sequence[StoredRun], preset: str, backend: str = "cpu") -> Path | None:
-    """The folder of the newest run at a preset, on a backend."""
-    fitting = [run for run in runs if (run.preset, run.record["backend"]) == (preset, backend)]
-    return max(fitting, key=lambda run: run.record["utc"]).folder if fitting else None
+def _at(preset: str, runs: Sequence[StoredRun]) -> Path | None:
+    """The folder of an experiment's run at a preset."""
+    return next((run.folder for run in runs if run.preset == preset), None)
 
 
 _RUN = ("commit", "utc", "seconds")  # of a record
@@ -156,14 +155,14 @@ def publish(results: Path, preset: str = "paper", root: Path = ROOT) -> list[str
     """Writes what there is at a preset; returns what was written."""
     written = []
     pages = _Pages(root)
-    runs = newest(results)
+    runs = {backend: newest(results, backend) for backend in _CERTIFIED}
     certified = json.loads((root / "certificates" / "float32-cpu.json").read_text("utf-8"))
     brief: dict[str, Callable[[xr.Dataset], str]] = {
         "accuracy": partial(_brief.accuracy, certified=certified["errors"]),
         **_BRIEF,
     }
     for name in sorted({*_TABLES, *brief}):
-        folder = _newest(runs.get(name, ()), preset)
+        folder = _at(preset, runs["cpu"].get(name, ()))
         if folder is None:
             continue
         if name in _TABLES:
@@ -172,12 +171,12 @@ def publish(results: Path, preset: str = "paper", root: Path = ROOT) -> list[str
             dataset = storage.from_bytes((folder / "data.nc").read_bytes())
             pages.put("README.md", f"{name} in brief", brief[name](dataset))
         written.append(f"{name} from {folder}")
-    on_gpu = _newest(runs.get("accuracy", ()), preset, "gpu")
+    on_gpu = _at(preset, runs["gpu"].get("accuracy", ()))
     if on_gpu is not None:
         pages.put(_TABLES["accuracy"], "accuracy on gpu", _table(on_gpu))
         written.append(f"accuracy on gpu from {on_gpu}")
     for backend, place in _CERTIFIED.items() if preset == "paper" else ():
-        tried = _newest(runs.get("certify", ()), preset, backend)
+        tried = _at(preset, runs[backend].get("certify", ()))
         if tried is None:
             continue
         path = root / "certificates" / f"float32-{backend}.json"

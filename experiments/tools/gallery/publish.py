@@ -45,9 +45,8 @@ def publish_gallery(
     pending: dict[str, bytes] = {}
     published = read(folder)
     known = experiment.names(package)
-    for name, runs in newest(results).items():
-        fitting = (r for r in runs if (r.preset, r.record["backend"]) == (preset, "cpu"))
-        run = next(fitting, None)
+    for name, runs in newest(results, "cpu").items():
+        run = next((run for run in runs if run.preset == preset), None)
         if name not in known or run is None:
             continue
         reason = _unfit(run, package)

@@ -88,10 +88,11 @@ def test_what_waits_for_mpmath_is_shared_out_and_merged():
 def test_tables_and_claims_are_gathered_with_where_they_come_from(squares, tmp_path, monkeypatch):
     monkeypatch.setattr(accelerator, "EXPERIMENTS", ("squares", "not_run"))
     run(Run(squares, squares.Config(), "paper", 0, tmp_path))
-    page = accelerator.gathered(tmp_path, "paper")
+    page = accelerator.gathered(tmp_path, "paper", "cpu")
     assert "## squares" in page
     assert "not_run" not in page
     assert "(cpu), python" in page
     assert "| number | square |" in page
     assert "| 3 squared <b> | 9.0 | holds |" in page
-    assert "squares" not in accelerator.gathered(tmp_path, "quick")
+    assert "squares" not in accelerator.gathered(tmp_path, "quick", "cpu")
+    assert "squares" not in accelerator.gathered(tmp_path, "paper", "gpu")

@@ -2,13 +2,12 @@
 
 import copy
 import json
-from types import SimpleNamespace
 
 import jax
 import pytest
 
 from experiments.functions import certify
-from experiments.harness import storage
+from experiments.harness import storage, stored
 from experiments.harness.usage import UsageError
 from experiments.tools import publish
 
@@ -53,15 +52,25 @@ def test_a_part_of_other_versions_or_unknown_code_is_refused(run, changed):
         publish.certificate(run(**changed), BEFORE)
 
 
-def test_pages_of_a_cpu_take_no_newer_run_of_a_gpu():
-    def of(backend, utc, preset="paper"):
-        record = {"backend": backend, "utc": utc}
-        return SimpleNamespace(preset=preset, record=record, folder=f"{backend} {utc}")
+def test_pages_of_a_cpu_take_no_newer_run_of_a_gpu(tmp_path):
+    def run_on(backend, utc, preset="paper"):
+        told = {"experiment": "accuracy", "backend": backend, "utc": utc, "preset": preset}
+        record = dict.fromkeys(stored._FIELDS, "") | told
+        folder = tmp_path / "accuracy" / f"{backend} {utc}"
+        folder.mkdir(parents=True)
+        (folder / "provenance.json").write_text(json.dumps(record), "utf-8")
 
-    runs = [of("cpu", "1"), of("cpu", "2"), of("cpu", "4", "quick"), of("gpu", "3")]
-    assert publish._newest(runs, "paper") == "cpu 2"
-    assert publish._newest(runs, "paper", "gpu") == "gpu 3"
-    assert publish._newest(runs[:1], "paper", "gpu") is None
+    def chosen(backend):
+        folder = publish._at("paper", stored.newest(tmp_path, backend).get("accuracy", ()))
+        return folder and folder.name
+
+    run_on("cpu", "1")
+    assert chosen("gpu") is None
+    for run in (("cpu", "2"), ("cpu", "4", "quick"), ("gpu", "3")):
+        run_on(*run)
+    assert chosen("cpu") == "cpu 2"
+    assert chosen("gpu") == "gpu 3"
+    assert chosen(None) == "gpu 3"
 
 
 def test_a_part_without_a_whole_is_refused(run):
