@@ -32,18 +32,21 @@ class ModuleText:
     """What a module's text says of itself.
 
     Attributes:
-      whole: all of it.
       definitions: what binds a name, by the name.
       imports: of a name, the module, and which of its names, or None for the module itself.
-      executed: what binds no name, or runs a loop or a condition.
-      mentioned: what may be names of modules among what it imports or reaches by attributes.
+      executed: what binds no name, runs a loop or a condition, or may be kept by a decorator.
     """
 
-    whole: Statements
     definitions: dict[str, Statements]
     imports: dict[str, tuple[str, str | None]]
     executed: Statements
-    mentioned: tuple[str, ...]
+
+    @property
+    def passed_on(self) -> set[str]:
+        """What is imported and not used."""
+        code = (*self.definitions.values(), self.executed)
+        used = {names[0] for statements in code for names in statements.mentions}
+        return set(self.imports) - used
 
 
 @functools.cache
@@ -54,49 +57,45 @@ def read(module: str) -> ModuleText | None:
         return None
     tree: ast.Module = _Bare().visit(ast.parse(path.read_text("utf-8")))
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    definitions: dict[str, list[ast.stmt]] = {}
+    bound = [_bound(node) for node in tree.body]
+    ours = set().union(*bound)
+    definitions: dict[str, list[ast.stmt]] = {name: [] for name in ours}
     executed = []
-    for node in tree.body:
-        bound = _bound(node)
-        for name in bound:
-            definitions.setdefault(name, []).append(node)
-        # A loop, or a call, may fill a table.
-        plain = isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | _NAMED) and bound
-        if not plain and not isinstance(node, ast.Import | ast.ImportFrom):
+    for node, names in zip(tree.body, bound, strict=True):
+        decorators = [names for names in _decorators(node) if names[0] in ours]
+        # A rule that is handed to a function, as by `@function.defjvp`, belongs to that function.
+        for name in names | {first for first, *rest in decorators if rest}:
+            definitions[name].append(node)
+        # A loop, or a call, may fill a table, and so may a decorator.
+        plain = isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | _NAMED) and names
+        keeps = any(not rest for _, *rest in decorators)
+        if (keeps or not plain) and not isinstance(node, ast.Import | ast.ImportFrom):
             executed.append(node)
-    imports, mentioned = _imports(tree, package)
     return ModuleText(
-        whole=Statements(tree.body),
         definitions={name: Statements(nodes) for name, nodes in definitions.items()},
-        imports=imports,
+        imports=_imports(tree, module, package),
         executed=Statements(executed),
-        mentioned=tuple(mentioned),
     )
 
 
 def _imports(
-    tree: ast.Module, package: list[str]
-) -> tuple[dict[str, tuple[str, str | None]], list[str]]:
-    """What a module imports, also in its functions, and what may be names of modules."""
+    tree: ast.Module, module: str, package: list[str]
+) -> dict[str, tuple[str, str | None]]:
+    """What a module imports, also in its functions."""
     imports: dict[str, tuple[str, str | None]] = {}
-    mentioned: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
                 imports[alias.asname or whole] = (whole, None)
-                mentioned.append(alias.name)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
-            mentioned.append(source)
             for alias in node.names:
-                imports[alias.asname or alias.name] = (source, alias.name)
-                mentioned.append(f"{source}.{alias.name}")
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            # Packages load some of their parts when they are first used, as in `sigjax.nn`.
-            mentioned.append(f"{node.value.id}.{node.attr}")
-    return imports, mentioned
+                # What a package imports from itself is a module in it.
+                part = (f"{source}.{alias.name}", None) if source == module else None
+                imports[alias.asname or alias.name] = part or (source, alias.name)
+    return imports
 
 
 def _bound(node: ast.stmt) -> set[str]:
@@ -108,6 +107,12 @@ def _bound(node: ast.stmt) -> set[str]:
         for inner in ast.walk(node)
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
     }
+
+
+def _decorators(node: ast.stmt) -> list[list[str]]:
+    """What the decorators of a definition name."""
+    listed = node.decorator_list if isinstance(node, _NAMED) else []
+    return [names for decorator in listed for names in _dotted(decorator)]
 
 
 def _dotted(node: ast.AST) -> Iterator[list[str]]:

@@ -4,25 +4,24 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .module_text import ModuleText, Statements, read
 
-# Of these packages modules are followed whole: their functions are public, and call each other by
-# tables and at run time in ways that no reader of the text can follow.
-_WHOLE = ("sigjax",)
+# What a result may depend on, besides the package that its experiment lies in.
+_PACKAGES = ("experiments", "sigjax")
 
 
 def code_of(module: str, names: Sequence[str]) -> Iterator[str]:
     """What functions, classes or constants of a module reach of the project, as text in one form.
 
-    Within the experiments' package a definition reaches those that it names, by imports too; what
-    is executed when a module is imported, besides definitions, counts for everything that reaches
-    the module. Of `sigjax` a whole module is taken with all that it imports. Docstrings, comments,
-    annotations and the way lines are broken do not count: they decide no number. In doubt, such as
-    of a module that is passed on as a value, all of it counts.
+    A definition reaches those that it names, by imports too and through packages that import a name
+    to pass it on. What is executed when a module is imported, besides definitions, counts for
+    everything that reaches the module. Docstrings, comments, annotations and the way lines are
+    broken do not count: they decide no number. In doubt, such as of a module that is passed on as a
+    value, all of it counts.
 
     Args:
       module: as in "experiments.depth.isometry".
       names: those of them that the module has.
     """
-    walk = _Walk((module.partition(".")[0], "experiments"))
+    walk = _Walk((module.partition(".")[0], *_PACKAGES))
     for name in names:
         walk.reach(module, name)
     yield from walk.found()
@@ -35,22 +34,17 @@ class _Walk:
         self._packages = frozenset(packages)
         self._reached: dict[tuple[str, str], Statements] = {}
         self._executed: dict[str, Statements] = {}
-        self._whole: dict[str, Statements] = {}
         self._passed: set[str] = set()
 
     def found(self) -> Iterator[str]:
         """All that was reached, in an order that does not depend on the way."""
         for (module, name), code in sorted(self._reached.items(), key=lambda item: item[0]):
             yield f"{module}.{name}\n{code.text}\n"
-        modules = self._executed | self._whole
-        for module in sorted(modules):
-            yield f"{module}\n{modules[module].text}\n"
+        for module in sorted(self._executed):
+            yield f"{module}\n{self._executed[module].text}\n"
 
     def reach(self, module: str, name: str) -> None:
         """A name of a module, wherever it is defined."""
-        if _package(module) in _WHOLE:
-            self._take_whole(module, f"{module}.{name}")
-            return
         text = self._read(module)
         if text is None or (module, name) in self._reached:
             return
@@ -59,7 +53,7 @@ class _Walk:
             self._reached[module, name] = text.definitions[name]
             self._follow(module, text, text.definitions[name])
         elif name in text.imports:
-            self._import(*text.imports[name])
+            self._of_import(*text.imports[name])
         else:
             self._reach_all(f"{module}.{name}")
 
@@ -67,31 +61,16 @@ class _Walk:
         return read(module) if _package(module) in self._packages else None
 
     def _reach_all(self, module: str) -> None:
-        """All names of a module that is passed on as a value, or run by its name."""
-        if _package(module) in _WHOLE:
-            self._take_whole(module)
+        """All of a module that is passed on as a value, or run by its name.
+
+        What it imports and makes no use of it passes on.
+        """
         text = self._read(module)
         if text is None or module in self._passed:
             return
         self._passed.add(module)
         self._execute(module, text)
-        for name in (*text.definitions, *text.imports):
-            self.reach(module, name)
-
-    def _take_whole(self, *modules: str) -> None:
-        """Modules that are followed whole, with all that they import of their package."""
-        waiting = list(modules)
-        while waiting:
-            name = waiting.pop()
-            text = read(name) if _package(name) in _WHOLE and name not in self._whole else None
-            if text is not None:
-                self._whole[name] = text.whole
-                waiting += [name.rpartition(".")[0], *text.mentioned]
-
-    def _import(self, module: str, name: str | None) -> None:
-        if name is None:
-            self._reach_all(module)
-        else:
+        for name in (*text.definitions, *text.passed_on):
             self.reach(module, name)
 
     def _execute(self, module: str, text: ModuleText) -> None:
@@ -114,24 +93,24 @@ class _Walk:
             elif not rest and "." in first:
                 self._reach_all(first)
 
-    def _of_import(self, target: str, name: str | None, rest: Sequence[str]) -> None:
+    def _of_import(self, target: str, name: str | None, rest: Sequence[str] = ()) -> None:
         """What is imported from a module, or what is named of it, as in `module.a.b`."""
         inner = target if name is None else f"{target}.{name}"
-        if rest and _package(target) in _WHOLE:
-            self._take_whole(target, inner, f"{inner}.{rest[0]}")
-        elif rest and self._read(inner) is not None:
+        if rest and self._read(inner) is not None:
             self._of_module(inner, rest)
+        elif name is None:
+            self._reach_all(target)
         else:
-            self._import(target, name)
+            self.reach(target, name)
 
     def _of_module(self, module: str, names: Sequence[str]) -> None:
-        """`module.a.b`, where a may be a module again."""
-        text, inner = self._read(module), f"{module}.{names[0]}"
-        known = text is not None and (names[0] in text.definitions or names[0] in text.imports)
-        if not known and len(names) > 1 and self._read(inner) is not None:
-            self._of_module(inner, names[1:])
-        else:
-            self.reach(module, names[0])
+        """`module.a.b`, where a may be imported there, or a module again."""
+        text, (name, *rest) = self._read(module), names
+        if text is None or name in text.definitions or not rest:
+            self.reach(module, name)
+            return
+        self._execute(module, text)
+        self._of_import(*text.imports.get(name, (f"{module}.{name}", None)), rest)
 
 
 def _package(module: str) -> str:

@@ -3,16 +3,18 @@
 import importlib
 import sys
 
+import jax
 import pytest
 
 from experiments.harness import code, module_text, reached
 from experiments.harness.code import SHOWS, Code, code_digest
+from experiments.probability import bce_pairing
 
 EXPERIMENT = '''"""An experiment."""
 import toybox
 from . import _shared
 from ._shared import judged
-from toybox.tools import second as other
+from toybox.tools import passed, second as other
 
 LIMIT: int = 1
 TABLE = {}
@@ -26,7 +28,7 @@ class Config:
 def measure(config: Config) -> float:
     """Measures."""
     run = ["python", "-m", "toybox.tools.program"]
-    return _shared.number() + toybox.lazy.x + other.kept(TABLE) + LIMIT, run
+    return passed.given(_shared.number()) + toybox.lazy.x + other.kept(TABLE) + LIMIT, run
 
 def claims(dataset):
     return judged(dataset, _shared.BOUND)
@@ -34,6 +36,8 @@ def claims(dataset):
 def unused():
     return 1
 '''
+# A package that passes on a name of a module in it, and one of its modules.
+PASSED = "from . import rest\nfrom .part import given\n"
 SHARED = """from ..tools import first
 
 BOUND = 1
@@ -61,6 +65,9 @@ def digests(tmp_path, monkeypatch):
         "tools/second.py": "def kept(x):\n    return x\n\ndef left():\n    return 1\n",
         "tools/third.py": "",
         "tools/program.py": "def main():\n    return 1\n",
+        "tools/passed/__init__.py": PASSED,
+        "tools/passed/part.py": "def given(x):\n    return x\n\ndef kept():\n    return 1\n",
+        "tools/passed/rest.py": "x = 1\n",
         "lazy.py": "x = 1\n",
     }
 
@@ -92,6 +99,8 @@ def digests(tmp_path, monkeypatch):
         ("tools/first.py", "1", "2"),
         ("tools/second.py", "return x", "return 2 * x"),
         ("tools/program.py", "return 1", "return 2"),
+        ("tools/passed/part.py", "return x", "return 2 * x"),
+        ("tools/passed/part.py", "", "\n@given\ndef added():\n    return 1\n"),
         ("lazy.py", "1", "2"),
         ("__init__.py", "", "print()\n"),
     ],
@@ -107,12 +116,14 @@ def test_what_decides_the_data_changes_their_digest(digests, change):
         ("theme/one.py", "An experiment", "Another text"),
         ("theme/one.py", "size: int = 1", "size: int = 2"),
         ("theme/one.py", "Measures", "Counts"),
-        ("theme/one.py", "    return _shared", "    # why\n    return  _shared"),
+        ("theme/one.py", "    return passed", "    # why\n    return  passed"),
         ("theme/one.py", "-> float", "-> complex"),
         ("theme/one.py", "unused():\n    return 1", "unused():\n    return 2"),
         ("theme/other.py", "", "X = 1\n"),
         ("tools/second.py", "return 1", "return 2"),
         ("tools/third.py", "", "X = 1\n"),
+        ("tools/passed/part.py", "return 1", "return 2"),
+        ("tools/passed/rest.py", "1", "2"),
     ],
     ids=str,
 )
@@ -136,12 +147,44 @@ def test_claims_and_figures_have_a_digest_of_their_own(digests, change):
     assert shown != before[1]
 
 
-def test_sigjax_is_followed_by_whole_modules(digests):
-    plain = digests("theme/one.py", "toybox.lazy.x", "sigjax.sigmoid(1)")
-    assert plain != digests("theme/one.py", "toybox.lazy.x", "sigjax.nn.MLP")
-    assert "sigjax.nn._mlp" in "".join(
-        reached.code_of("experiments.gates.attention_gates", ("measure",))
-    )
+def test_sigjax_is_followed_by_names_through_the_packages_that_pass_them_on():
+    text = "".join(reached.code_of("experiments.probability.preferences", code.MEASURES))
+    assert "sigjax.losses._odds_ratio._by_rejected\n" in text
+    assert "sigjax.losses._tail.Tail\n" in text
+    assert "sigjax.losses._focal" not in text
+    assert "sigjax.nn" not in text
+
+
+def test_a_module_that_is_asked_for_names_at_run_time_counts_whole():
+    text = "".join(reached.code_of("experiments.functions.accuracy", code.MEASURES))
+    assert "sigjax.functional._logaddexp._subtract\n" in text
+    assert "sigjax.initializers.prior_bias\n" in text
+
+
+def test_a_rule_counts_for_the_function_that_it_is_handed_to():
+    text = "".join(reached.code_of("experiments.gates.recurrent_gates", code.MEASURES))
+    assert "_recurrence.defjvp, symbolic_zeros=True" in text
+
+
+def test_all_that_a_measurement_calls_is_reached():
+    """What runs is seen by the interpreter; what is reached is read in the text."""
+    text = "".join(reached.code_of(bce_pairing.__name__, code.MEASURES))
+    config, called = bce_pairing.Config.quick(), set()
+
+    def see(frame, event, argument):
+        module = frame.f_globals.get("__name__", "")
+        written = frame.f_code.co_filename.endswith(".py")  # not made by a dataclass
+        if event == "call" and written and module.partition(".")[0] in ("experiments", "sigjax"):
+            called.add(f"{module}.{frame.f_code.co_qualname.partition('.')[0]}\n")
+
+    jax.clear_caches()
+    sys.setprofile(see)
+    try:
+        bce_pairing.measure(config, jax.random.key(0))
+    finally:
+        sys.setprofile(None)
+    assert len(called) > 20
+    assert not {name for name in called if "<" not in name and name not in text}
 
 
 def test_progress_and_figures_do_not_count_among_the_experiments_of_the_project():
