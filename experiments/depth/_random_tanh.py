@@ -17,6 +17,8 @@ _DISTANCE = 1e-3
 _COTANGENTS = 8
 # Correlations so near to the fixed point that the map is taken to be straight there.
 _STRAIGHT = 0.2
+# Below it float32's rounding of what 1 - c is made of, 1e-15, would count: see `_follower`.
+_TOLD_APART = 1e-10
 # Layers next to the input have not reached the fixed point.
 EDGE = 5
 
@@ -96,7 +98,8 @@ def correlation_slopes(drawn: Drawn, fixed: float) -> np.ndarray:
     the layer below, near the fixed point: width makes them fluctuate about it.
     """
     if fixed == 1:
-        return (drawn.near[:, EDGE + 1 :] / drawn.near[:, EDGE:-1]).mean((1, 2))
+        below, above = drawn.near[:, EDGE:-1], drawn.near[:, EDGE + 1 :]
+        return np.mean(above / below, axis=(1, 2), where=above > _TOLD_APART)
     x, y = drawn.c[:, :-1] - fixed, drawn.c[:, 1:] - fixed
     near = np.abs(x) < _STRAIGHT
     return np.array([np.polyfit(a[m], b[m], 1)[0] for a, b, m in zip(x, y, near, strict=True)])

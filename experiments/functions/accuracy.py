@@ -12,12 +12,6 @@ number): at most 2.5, 3.5 and 5 ulp for the value and the derivatives, below 1 w
 the truth. Partial derivatives of functions of several arguments and of losses, mixed ones too,
 are searched in the same way, by quick in float32 to the first order: 1.5 ulp more are allowed. A
 result of 0, infinity or NaN where the truth is a normal number is never allowed.
-
-At the paper's size two functions of several arguments fail. The derivatives of
-`odds_ratio_preference_loss` by its second argument are 0 in float32 and bfloat16 where beta is
-beyond 10^14 and the first argument within 10^-24 of 0: a partial product is subnormal, which a CPU
-takes for 0. The value of `logsubexp` in float32, next to its root, errs by a little more than the
-last place of its larger term, which is many places of the value.
 """
 
 import dataclasses

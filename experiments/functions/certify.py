@@ -14,7 +14,7 @@ infinity or NaN where the truth is a normal number. The truth is float64
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
@@ -23,14 +23,30 @@ import xarray as xr
 from jax import Array
 from matplotlib.figure import Figure
 
+import sigjax
 from experiments.harness import Claim, Settings, Within, sweep
 from experiments.harness.settings import wrong_value
-from experiments.oracle import bounds, subjects
+from experiments.oracle import bounds
 from experiments.oracle.judge import Worst, errors, worst
+from experiments.oracle.subjects import JAX_PEERS, check_names, evaluate_function
 from experiments.oracle.ulps import Errors, float32_numbers
 
-FUNCTIONS = ("sigmoid", "log_sigmoid", "softplus", "silu", "logit")
+# Named one by one, so that a certificate is of these functions and of no other code.
+FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "sigmoid": sigjax.sigmoid,
+    "log_sigmoid": sigjax.log_sigmoid,
+    "softplus": sigjax.softplus,
+    "silu": sigjax.silu,
+    "logit": sigjax.logit,
+}
 ORDERS = ("value", "first derivative", "second derivative")
+_LIBRARIES: dict[str, dict[str, Callable[..., Array]]] = {
+    "sigjax": FUNCTIONS,
+    "sigjax faithful": {
+        name: functools.partial(function, faithful=True) for name, function in FUNCTIONS.items()
+    },
+    "jax": JAX_PEERS,
+}
 # One sweep point holds the numbers of eight exponents and one sign: 2^26 of them.
 _EXPONENTS_A_POINT = 8
 _NUMBERS_AN_EXPONENT = 2**23
@@ -41,7 +57,7 @@ _BLOCK = 2**17  # float64 intermediates of this size stay in the cache
 class Config(Settings):
     """What is certified."""
 
-    functions: tuple[str, ...] = FUNCTIONS
+    functions: tuple[str, ...] = tuple(FUNCTIONS)
     """Functions whose float32 numbers are all tried."""
     orders: tuple[str, ...] = ORDERS
     """What of a function is held to the truth: value, "first derivative", "second derivative"."""
@@ -52,12 +68,11 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        subjects.check_names(self.functions, FUNCTIONS)
+        check_names(self.functions, FUNCTIONS)
         if not self.orders or not set(self.orders) <= set(ORDERS):
             raise wrong_value("orders", f"some of {', '.join(ORDERS)}", ", ".join(self.orders))
-        libraries = ("sigjax", "sigjax faithful", "jax")
-        if self.library not in libraries:
-            raise wrong_value("library", f"one of {', '.join(libraries)}", self.library)
+        if self.library not in _LIBRARIES:
+            raise wrong_value("library", f"one of {', '.join(_LIBRARIES)}", self.library)
 
     @classmethod
     def quick(cls) -> "Config":
@@ -71,9 +86,10 @@ class Config(Settings):
 
 
 def _errors(name: str, order: int, library: str, x: np.ndarray) -> Errors:
+    function = _LIBRARIES[library][name]
     blocks = [x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)]
     parts = [
-        errors(name, order, block, subjects.evaluate(library, name, order, block), fused=True)
+        errors(name, order, block, evaluate_function(function, order, block), fused=True)
         for block in blocks
     ]
     return Errors(*map(np.concatenate, zip(*parts, strict=True)))

@@ -23,7 +23,7 @@ class Statements:
 
     @functools.cached_property
     def mentions(self) -> list[list[str]]:
-        """`a.b.c` as ["a", "b", "c"], and strings, which may be names of modules, by themselves."""
+        """`a.b.c` as ["a", "b", "c"]; strings with a dot, which may name modules, themselves."""
         return list(_dotted(self._tree))
 
 
@@ -123,7 +123,7 @@ def _dotted(node: ast.AST) -> Iterator[list[str]]:
         inner = inner.value
     if isinstance(inner, ast.Name):
         yield [inner.id, *reversed(names)]
-    elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+    elif isinstance(inner, ast.Constant) and isinstance(inner.value, str) and "." in inner.value:
         yield [inner.value]
     for child in ast.iter_child_nodes(inner):
         yield from _dotted(child)

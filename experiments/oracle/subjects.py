@@ -64,6 +64,7 @@ def check_names(names: tuple[str, ...], known: Iterable[str], field: str = "func
         raise wrong_value(field, f"some of {', '.join(known)}", names)
 
 
+@functools.cache
 def subject(library: str, name: str) -> Function | None:
     """Returns the function `name` of "sigjax", "sigjax faithful" or "jax", if there is one."""
     if library == "jax":
@@ -103,15 +104,20 @@ def evaluate(library: str, name: str, order: int, x: np.ndarray) -> np.ndarray:
     """Evaluates a derivative of a library's function in the dtype of `x`."""
     if library == "torch":
         return _evaluate_torch(TORCH_PEERS[name], order, x)
-    with jax.enable_x64(x.dtype == np.float64):
-        return np.asarray(_compiled(library, name, order)(jnp.asarray(x)))
-
-
-@functools.cache
-def _compiled(library: str, name: str, order: int) -> Function:
     function = subject(library, name)
     if function is None:
         raise ValueError(f"{library} has no {name}")
+    return evaluate_function(function, order, x)
+
+
+def evaluate_function(function: Function, order: int, x: np.ndarray) -> np.ndarray:
+    """Evaluates a derivative of a function of jax's arrays in the dtype of `x`."""
+    with jax.enable_x64(x.dtype == np.float64):
+        return np.asarray(_compiled(function, order)(jnp.asarray(x)))
+
+
+@functools.cache
+def _compiled(function: Function, order: int) -> Function:
     return jax.jit(derivative(function, order))
 
 

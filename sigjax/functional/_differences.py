@@ -16,6 +16,7 @@ from ._double_word import (
     Scaled,
     difference,
     in_range,
+    log,
     log1p,
     times_power_of_two,
     two_sum,
@@ -108,17 +109,24 @@ def _next_to_0(d: Scaled, x: Array) -> Array:
 
 
 def log1mexp_in_two(d: Scaled) -> DoubleWord:
-    """log(1 - e^-d), beyond 0.7 to more than one word."""
+    """log(1 - e^-d) to more than one word: a sum with it may cancel."""
     x, lost = in_range(d)
-    steep = _put_back(_log1mexp.nth_derivative, 0, x, lost)
-    # Of log(1 - t), t and not its argument is rounded.
     t, rest = exp_in_two(-x)
     rest = rest - t * lost
-    middle = jnp.log(1 - t) - rest / (1 - t)
+    # Where it is used 1 - t is exact: t is more than 0.49.
+    complement = two_sum(1 - t, -rest)
+    tiny = _next_to_0(d, x)
+    near = log(
+        Scaled(
+            jnp.where(tiny, d.high, complement.high),
+            jnp.where(tiny, d.low, complement.low),
+            jnp.where(tiny, d.exponent, 0),
+        )
+    )
     far = log1p(DoubleWord(-jnp.minimum(t, 0.5), -rest))
-    steep = jnp.where(_next_to_0(d, x), nth_log(0, d), jnp.where(x < 0.1, steep, middle))
     is_far = x > 0.7
-    return DoubleWord(jnp.where(is_far, far.high, steep), jnp.where(is_far, far.low, 0))
+    high = jnp.where(is_far, far.high, near.high)
+    return DoubleWord(high, jnp.where(is_far, far.low, near.low))
 
 
 def _nth_log1mexp(order: int) -> DifferenceKernel:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ._arithmetic import add, choose, less, multiply, subtract
-from ._exponentials import as_normal, atanh_tail, exp_parts_in_two
+from ._exponentials import _format, as_normal, atanh_tail, exp_parts_in_two
 
 
 class DoubleWord(NamedTuple):
@@ -168,6 +168,23 @@ def log1p(t: DoubleWord) -> DoubleWord:
     missing = 2 * t.low - z * (lost + t.low)
     z_rest = (_remainder(2 * t.high, z, denominator) + missing) / denominator
     return renormalized(z, z_rest + atanh_tail(z))
+
+
+def log(x: Scaled) -> DoubleWord:
+    """log x, within a fifth of an ulp of the high part; -infinity at 0, NaN below.
+
+    x is 2^k (1 + t) with t between -1/4 and 1/2, so that the two terms cancel little.
+    """
+    constants = _format(x.high)
+    integer, fraction_bits, _ = _bits_of(x.high)
+    bits, one = (lax.bitcast_convert_type(y, integer) for y in (x.high, jnp.ones_like(x.high)))
+    k = (bits - one + (1 << (fraction_bits - 1))) >> fraction_bits
+    high, low = (times_power_of_two(word, -k) for word in (x.high, x.low))
+    of_t = log1p(two_sum(high - 1, low))
+    exponent = (k + x.exponent).astype(x.high.dtype)
+    total, lost = two_sum(exponent * constants.ln2_high, of_t.high)
+    total = jnp.where(x.high > 0, total, jnp.where(x.high == 0, -jnp.inf, jnp.nan))
+    return DoubleWord(total, lost + (of_t.low + exponent * constants.ln2_low))
 
 
 def _remainder(dividend: Array, quotient: Array, divisor: Array) -> Array:

@@ -15,7 +15,7 @@ from ..functional._undefined import nan_unless
 from ._checked import LARGEST, checked
 from ._elements import Axis, elements
 from ._partials import Kernel, Orders, by_tracing, differentiable
-from ._tail import Tail, saturate
+from ._tail import Tail, paired, saturate
 
 # With p = e^c and q = e^r the loss is log(1 + R), R = e^{r - c} (1 - p)/(1 - q). Of R and 1/R the
 # one that is at most 1 is T = t v/u, where t = e^{-|c - r|} and v <= u are the two complements;
@@ -105,7 +105,7 @@ def _by_chosen(at: _Odds, rejected: Array, *weights: Array) -> Array:
 
 def _by_rejected(at: _Odds, rejected: Array, *weights: Array) -> Array:
     one = weights[0] if weights else jnp.ones_like(at.u)
-    right = at.tail.times(one, at.ratio * (1 / at.whole))
+    right = at.tail.times(*paired(one, at.ratio * (1 / at.whole)))
     return lax.select(at.right, right, one / (at.v * (1 + at.smaller)))
 
 
@@ -115,7 +115,7 @@ def _by_rejected(at: _Odds, rejected: Array, *weights: Array) -> Array:
 
 def _by_both(at: _Odds, rejected: Array, *weights: Array) -> Array:
     inverse = saturate(1 / at.whole)
-    return -at.tail.times(inverse, functools.reduce(jnp.multiply, weights, inverse))
+    return -at.tail.times(*paired(inverse, functools.reduce(jnp.multiply, weights, inverse)))
 
 
 def _by_chosen_twice(at: _Odds, rejected: Array, *weights: Array) -> Array:
@@ -127,7 +127,8 @@ def _by_rejected_twice(at: _Odds, rejected: Array, *weights: Array) -> Array:
     whole, lost = two_sum(at.smaller, jnp.ones_like(at.u))
     bracket = at.q * whole + lax.select(at.right, jnp.ones_like(at.u), at.smaller)
     inverse = _inverse_of_product(at.u, at.lost_u, whole, lost)
-    right = at.tail.times(at.ratio * inverse, one * (bracket * inverse))
+    smaller, larger = paired(one, bracket * inverse)
+    right = at.tail.times(*paired(larger, (at.ratio * inverse) * smaller))
     inverse = _inverse_of_product(at.v, at.lost_v, whole, lost)
     return lax.select(at.right, right, (one * inverse) * (bracket * inverse))
 

@@ -157,6 +157,19 @@ class Tail:
         return divide(difference, self.one_more)
 
 
+def paired(first: Array, second: Array) -> tuple[Array, Array]:
+    """Two weights for `Tail.times` with the same product, the first at least 1 in magnitude.
+
+    Where one is as small as the other is large, the small one's product with a half of the power
+    may be subnormal, and flushed to 0, where the whole is not: here it goes to the large one.
+    """
+    is_first = less(lax.abs(second), lax.abs(first))
+    larger, smaller = lax.select(is_first, first, second), lax.select(is_first, second, first)
+    raises = less(1.0, lax.abs(smaller))
+    gathered = choose(raises, larger, multiply(larger, smaller), larger)
+    return choose(raises, smaller, 1.0, smaller), gathered
+
+
 def saturate(x: Array) -> Array:
     """1/16 of the largest number for infinity: 0 times it, and a sum of some, are finite."""
     largest = float(jnp.finfo(x.dtype).max)

@@ -85,6 +85,18 @@ def test_bfloat16_is_rounded_once(name, arguments):
     assert result == wide.astype(jnp.bfloat16)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_logsubexp_next_to_its_root_errs_by_less_than_a_place_of_its_larger_term(dtype):
+    a = np.random.default_rng(0).uniform(0.05, 14, 600).astype(dtype)
+    b = (a + np.log1p(-np.exp(-a.astype(np.float64)))).astype(dtype)
+    with mp.workdps(60), jax.enable_x64(True):
+        found = np.asarray(sigjax.logsubexp(a, b))
+        for x, y, z in zip(a, b, found, strict=True):
+            exact = CASES["logsubexp"][0](mp.mpf(float(x)), mp.mpf(float(y)))
+            place = np.spacing(dtype(max(x, abs(exact - x))))
+            assert abs(mp.mpf(float(z)) - exact) <= 0.9 * place, (x, y)
+
+
 INF, NAN = np.inf, np.nan
 
 

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -238,3 +239,48 @@ def test_refusals(loss, change, error, message):
 def test_a_share_outside_0_to_1_is_refused(share):
     with pytest.raises(ValueError, match=r"'label_smoothing' must be in \[0, 1\]"):
         preference_loss(0.0, 0.0, label_smoothing=share)
+
+
+def odds_ratio_derivatives(c, r, beta):
+    """All first and second derivatives by both log-probabilities, in mpmath."""
+    p, q = mp.exp(c), mp.exp(r)
+    by_c, by_r = -1 / (1 - p), 1 / (1 - q)
+    ratio = q / p * (1 - p) / (1 - q)
+    slope, bend = ratio / (1 + ratio), ratio / (1 + ratio) ** 2
+    hessian = (
+        (bend * by_c**2 - slope * p / (1 - p) ** 2, bend * by_c * by_r),
+        (bend * by_c * by_r, bend * by_r**2 + slope * q / (1 - q) ** 2),
+    )
+    return (beta * slope * by_c, beta * slope * by_r), tuple(
+        tuple(beta * entry for entry in row) for row in hessian
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (-1e-25, -59.4, 4.2e14),  # beta is as large as the odds are small
+        (-3e-31, -86.0, 5e32),
+        (-3.4e-37, -0.0056, 3e36),
+        (-80.0, -1e-30, 1e-20),
+        (-1e-20, -1e-25, 1e-15),
+    ],
+)
+def test_derivatives_of_the_odds_ratio_that_are_normal_numbers_are_found(arguments):
+    found = jax.tree.leaves(
+        (
+            jax.grad(with_weight, (0, 1))(*map(np.float32, arguments)),
+            jax.hessian(with_weight, (0, 1))(*map(np.float32, arguments)),
+        )
+    )
+    with mp.workdps(200):
+        exact = jax.tree.leaves(
+            odds_ratio_derivatives(*(mp.mpf(float(np.float32(x))) for x in arguments))
+        )
+        for ours, truth in zip(found, exact, strict=True):
+            if abs(truth) < np.finfo(np.float32).tiny:
+                continue
+            if abs(truth) > np.finfo(np.float32).max:
+                assert abs(ours) == np.finfo(np.float32).max
+            else:
+                assert abs(mp.mpf(float(ours)) / truth - 1) <= 6 * EPS
