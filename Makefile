@@ -19,7 +19,7 @@ STAMP = $(VENV)/.installed
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
-.PHONY: help figures lint check test proofs docs accelerator certify publish lock clean
+.PHONY: help figures lint check test proofs docs accelerator certify publish scatter lock clean
 
 help:
 	@echo "make figures   install what is missing, run every experiment, write results/index.html"
@@ -31,6 +31,7 @@ help:
 	@echo "make certify   hold five functions to the truth on all 2^32 float32 numbers (1 hour)"
 	@echo "make publish   put what finished runs at the papers' sizes measured into README.md,"
 	@echo "               docs/gallery and certificates/"
+	@echo "make scatter   run every experiment with four seeds, write docs/scatter.md (40 minutes)"
 	@echo "make lock      choose new versions for requirements.lock (needs uv)"
 	@echo "make clean     remove environments, caches and results"
 
@@ -85,6 +86,13 @@ certify: $(STAMP)
 publish: PRESET = paper
 publish: $(STAMP)
 	$(BIN)/python -m experiments.tools.publish --preset $(PRESET) $(FLAGS)
+
+scatter: $(STAMP)
+	for seed in 0 1 2 3; do \
+		$(BIN)/python -m experiments figures --seed $$seed --results results/seeds --no-strict \
+			|| exit 1; \
+	done
+	$(BIN)/python -m experiments.tools.scatter
 
 lock:
 	$(COMPILE) --extra test -o requirements.lock
