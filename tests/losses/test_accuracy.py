@@ -7,7 +7,7 @@ from experiments.oracle.loss_joints import LOSS_JOINTS
 from tests.partials import assert_forward_mode_within_bounds, assert_within_bounds
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("dtype", bounds.JOINT_ULP)
 @pytest.mark.parametrize("name", LOSS_JOINTS)
 def test_partial_derivatives_to_the_second_order(name, dtype):

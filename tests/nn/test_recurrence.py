@@ -77,7 +77,7 @@ def test_called_layers_give_what_the_recurrence_gives(name):
     chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("layers", ["plain", "LoRA of one"])
 def test_bfloat16_is_summed_and_gated_in_float32(name, layers):
@@ -113,7 +113,7 @@ def test_bfloat16_is_summed_and_gated_in_float32(name, layers):
     np.testing.assert_allclose(forward, reverse, rtol=1e-2 if layers == "plain" else 5e-2)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CELLS)
 def test_every_order_of_modes_gives_the_curvature_of_single_steps(name):
     rnn = snn.RNN(build(name, "plain"))
@@ -163,7 +163,7 @@ def test_no_step_at_all(name, layers, compiled):
 
 
 @pytest.mark.slice
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("layers", ["plain", "LoRA"])
 def test_a_state_keeps_its_dtype_and_is_float32_on_the_way(name, layers):

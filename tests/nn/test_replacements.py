@@ -143,7 +143,7 @@ def value_and_gradients(model, inputs, of=nnx.Param):
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("name", MODULES)
 def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):

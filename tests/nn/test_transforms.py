@@ -30,6 +30,7 @@ def total(model, inputs):
     return jnp.sum(jnp.square(model(inputs).astype(jnp.float32)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_jit_gives_the_same_and_updates_the_same(name):
     model, inputs = build(name)
@@ -66,6 +67,7 @@ def gradients(name):
     return everything(model)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_nnx_grad_is_jax_grad_over_the_split_state(name):
     found, expected, _, _ = gradients(name)
