@@ -44,7 +44,10 @@ def two_sum(a: Array, b: Array) -> DoubleWord:
 
 
 def two_product(a: Array, b: Array) -> DoubleWord:
-    """a b exactly (Dekker); where a part would be subnormal or infinite the low one is 0."""
+    """a b (Dekker), but for 2^-52 ulp in float64, whose halves have up to 27 bits.
+
+    Where a part would be subnormal or infinite the low one is 0.
+    """
     left, right = split(a), split(b)
     leading, lowest = multiply(left.high, right.high), multiply(left.low, right.low)
     first, second = multiply(left.high, right.low), multiply(left.low, right.high)
@@ -159,7 +162,7 @@ def difference(a: Array, b: Array, rest: Array | float | None = None) -> Scaled:
 
 
 def log1p(t: DoubleWord) -> DoubleWord:
-    r"""$\log(1 + t)$ for $-1/2 \le t \le 1$, within a tenth of an ulp of the high part.
+    r"""$\log(1 + t)$ for $-1/2 \le t \le 1$, within a fifth of an ulp of the high part.
 
     $2 \operatorname{artanh}(z/2)$ with $z = 2t/(2 + t)$, whose quotient is corrected.
     """
@@ -171,7 +174,7 @@ def log1p(t: DoubleWord) -> DoubleWord:
 
 
 def log(x: Scaled) -> DoubleWord:
-    """log x, within a fifth of an ulp of the high part; -infinity at 0, NaN below.
+    """log x, within a tenth of an ulp of the high part; -infinity at 0, NaN below.
 
     x is 2^k (1 + t) with t between -1/4 and 1/2, so that the two terms cancel little.
     """
