@@ -9,9 +9,6 @@ from matplotlib.axes import Axes
 
 from experiments.harness.style import COLOURS, MEANING, THEORY
 
-from ._activations import ACTIVATIONS
-from ._initializers import INITIALIZERS
-from ._normalization import NORMS
 from ._profile import EDGE, expected_profile, log10_bound, log10_rate, only, select
 
 DEEP = (("sigmoid", "standard"), ("tanh", "standard"), ("tanh", "orthogonal"), ("relu", "he"))
@@ -20,7 +17,7 @@ DEEP = (("sigmoid", "standard"), ("tanh", "standard"), ("tanh", "orthogonal"), (
 HERO = (*DEEP, ("sigmoid", "orthogonal"))
 """The networks that carry the argument."""
 
-# Networks and functions that have no colour of their own in all figures take one of the others.
+# Networks that have no colour of their own in all figures take one of the others.
 _NETWORK_COLOURS = {
     ("sigmoid", "standard"): MEANING["sigmoid"],
     ("tanh", "standard"): MEANING["tanh"],
@@ -28,15 +25,9 @@ _NETWORK_COLOURS = {
     ("relu", "he"): MEANING["relu"],
     ("sigmoid", "orthogonal"): COLOURS[4],
 }
-_ACTIVATION_COLOURS = {
-    **{name: MEANING[name] for name in ("sigmoid", "tanh", "relu")},
-    "hard_tanh": COLOURS[2],
-    "silu": COLOURS[4],
-    "centred_sigmoid": COLOURS[5],
-}
 
 
-def _descend(axis: Axes, profile: xr.DataArray, **style: Any) -> float:
+def descend(axis: Axes, profile: xr.DataArray, **style: Any) -> float:
     """Draws a gradient on its way down, all seeds in a band; returns where their median ends."""
     below = profile.sizes["layer"] - np.arange(1, profile.sizes["layer"] + 1)
     (line,) = axis.plot(below, profile.median("seed"), **style)
@@ -51,7 +42,8 @@ def _descend(axis: Axes, profile: xr.DataArray, **style: Any) -> float:
     return float(profile.isel(layer=0).median())
 
 
-def _relative(profile: xr.DataArray) -> xr.DataArray:
+def relative(profile: xr.DataArray) -> xr.DataArray:
+    """What is left of the last layer's gradient, as a logarithm."""
     return profile - profile.isel(layer=-1)
 
 
@@ -62,7 +54,7 @@ Ends = list[tuple[float, str, str]]
 _LINE = 0.045
 
 
-def _label_ends(axis: Axes, ends: Ends) -> None:
+def label_ends(axis: Axes, ends: Ends) -> None:
     """Names curves where they end at the right; labels that would overlap move apart."""
     bottom, top = axis.get_ylim()
     ordered = sorted(ends)
@@ -76,13 +68,14 @@ def _label_ends(axis: Axes, ends: Ends) -> None:
         axis.text(1.01, height, text, color=colour, transform=axis.transAxes, va="center", size=9)
 
 
-def _label(axis: Axes, title: str, quantity: str, depth: int) -> None:
+def label_axes(axis: Axes, title: str, quantity: str, depth: int) -> None:
+    """Titles a panel whose curves go down from the last layer."""
     axis.set(title=title, xlabel="layers below the last, $L - l$", ylabel=quantity)
     axis.set_xlim(0, depth - 1)
 
 
-_PREACTIVATION = r"$\log_{10}\,\|\delta_l\| / \|\delta_L\|$"
-_WEIGHT = r"$\log_{10}\,\|\partial L/\partial W_l\| / \|\partial L/\partial W_L\|$"
+PREACTIVATION = r"$\log_{10}\,\|\delta_l\| / \|\delta_L\|$"
+WEIGHT = r"$\log_{10}\,\|\partial L/\partial W_l\| / \|\partial L/\partial W_L\|$"
 
 
 def hero(axis: Axes, dataset: xr.Dataset) -> None:
@@ -104,64 +97,14 @@ def hero(axis: Axes, dataset: xr.Dataset) -> None:
     for activation, initializer in HERO:
         colour = _NETWORK_COLOURS[activation, initializer]
         network = only(plain, activation=activation, initializer=initializer)
-        profile = _relative(network["log10_preactivation_gradient"])
+        profile = relative(network["log10_preactivation_gradient"])
         rate = float(network["theory_log10_rate"])
-        end = _descend(axis, profile, color=colour, linewidth=2)
+        end = descend(axis, profile, color=colour, linewidth=2)
         axis.plot(below, expected_profile(network), **THEORY)
         ends.append((end, f"{activation}, {initializer}: {10**rate:.3g} a layer", colour))
-    _label(
-        axis, f"The gradient in {depth} plain layers (dashes: mean field)", _PREACTIVATION, depth
-    )
-    _label_ends(axis, ends)
-
-
-def activations(axis: Axes, dataset: xr.Dataset) -> None:
-    """All activations with standard weights."""
-    ends: Ends = []
-    for name in ACTIVATIONS:
-        colour = _ACTIVATION_COLOURS[name]
-        network = only(
-            dataset, role="profile", activation=name, initializer="standard", data="digits"
-        )
-        profile = _relative(network["log10_preactivation_gradient"])
-        ends.append((_descend(axis, profile, color=colour), name.replace("_", " "), colour))
-    _label(axis, "Activations, standard weights", _PREACTIVATION, int(network["depth"]))
-    _label_ends(axis, ends)
-
-
-def initializers(axis: Axes, dataset: xr.Dataset) -> None:
-    """Every weight distribution under sigmoids."""
-    ends: Ends = []
-    for name, colour in zip(INITIALIZERS, COLOURS, strict=False):
-        network = only(
-            dataset, role="profile", activation="sigmoid", initializer=name, data="digits"
-        )
-        profile = _relative(network["log10_weight_gradient"])
-        ends.append((_descend(axis, profile, color=colour), name, colour))
-    _label(axis, "Weights, sigmoid", _WEIGHT, int(network["depth"]))
-    _label_ends(axis, ends)
-
-
-def remedies(axis: Axes, dataset: xr.Dataset) -> None:
-    """Normalisation and residual links around sigmoids."""
-    ends: Ends = []
-    for norm, colour in zip(NORMS, COLOURS, strict=False):
-        for residual, line in ((0, "-"), (1, "--")):
-            network = only(
-                dataset,
-                role="variant",
-                activation="sigmoid",
-                initializer="standard",
-                norm=norm,
-                residual=residual,
-                data="digits",
-            )
-            profile = _relative(network["log10_weight_gradient"])
-            title = {"none": "plain"}.get(norm, f"{norm} norm") + (", residual" if residual else "")
-            end = _descend(axis, profile, color=colour, linestyle=line)
-            ends.append((end, title, colour))
-    _label(axis, "Normalisation and residual links, sigmoid", _WEIGHT, int(network["depth"]))
-    _label_ends(axis, ends)
+    title = f"The gradient in {depth} plain layers (dashes: mean field)"
+    label_axes(axis, title, PREACTIVATION, depth)
+    label_ends(axis, ends)
 
 
 def deepest(axis: Axes, dataset: xr.Dataset) -> None:
@@ -174,7 +117,7 @@ def deepest(axis: Axes, dataset: xr.Dataset) -> None:
             dataset, role="deep", activation=activation, initializer=initializer, depth=depth
         )
         profile = network["log10_preactivation_gradient"]
-        end = _descend(axis, profile, color=colour)
+        end = descend(axis, profile, color=colour)
         ends.append((end, f"{activation}, {initializer}", colour))
         top = float(profile.isel(layer=-1).mean())
         axis.plot(depth - network["layer"], top + expected_profile(network), **THEORY)
@@ -186,9 +129,9 @@ def deepest(axis: Axes, dataset: xr.Dataset) -> None:
         least = float(jnp.finfo(dtype).smallest_subnormal)
         label = f"smallest {dtype}: {least:.0e}"
         axis.axhline(np.log10(least), color="grey", linewidth=1, linestyle=line, label=label)
-    _label(axis, f"Depth {depth:,} in float32", r"$\log_{10}\,\|\delta_l\|$", depth)
+    label_axes(axis, f"Depth {depth:,} in float32", r"$\log_{10}\,\|\delta_l\|$", depth)
     axis.legend(fontsize=8, frameon=False, loc="lower left")
-    _label_ends(axis, ends)
+    label_ends(axis, ends)
 
 
 def rates(axis: Axes, dataset: xr.Dataset) -> None:
@@ -220,14 +163,11 @@ def rates(axis: Axes, dataset: xr.Dataset) -> None:
         xlabel="depth $L$",
         ylabel=r"$\|\delta_l\| / \|\delta_{l+1}\|$, geometric mean",
     )
-    _label_ends(axis, ends)
+    label_ends(axis, ends)
 
 
 PANELS = {
     "hero": hero,
-    "activations": activations,
-    "initializers": initializers,
-    "remedies": remedies,
     "deepest": deepest,
     "rates": rates,
 }

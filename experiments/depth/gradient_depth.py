@@ -3,7 +3,8 @@ r"""Gradient norm at every layer of plain networks, down to 10^-850, in float32.
 Figure: Glorot & Bengio 2010 (AISTATS, PMLR 9:249-256), figs 6 and 7, taken to depth 1,000 and
 set beside two predictions: the chain of slopes and weight norms of Hochreiter 1991 and Pascanu,
 Mikolov & Bengio 2013 (ICML, PMLR 28(3):1310-1318), a bound, and the mean-field rate
-$\sqrt{\chi_1}$ of Schoenholz et al. 2017 (arXiv:1611.01232), what to expect.
+$\sqrt{\chi_1}$ of Schoenholz et al. 2017 (arXiv:1611.01232), what to expect. The second figure
+shows the same layers with other activations, other weights, normalisation and residual links.
 
 Command: python -m experiments run gradient_depth [--preset quick|paper]
 Time: quick 50 s, paper 11 min (2 CPU cores).
@@ -32,6 +33,7 @@ from sigjax.theory import mean_field
 from . import _panels as panels
 from ._activations import ACTIVATIONS, Activation
 from ._architecture import Architecture, norms_of_layers
+from ._gradient_details import details as details
 from ._initializers import INITIALIZERS, WeightInitializer, weight_initializer
 from ._network import SEED_AXES, PlainNetwork, Weights
 from ._normalization import NORMS
@@ -356,14 +358,10 @@ def _naive_reach(network: xr.Dataset) -> float:
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """The gradient on its way down, and in detail: depth 1,000, rates, and what changes them."""
+    """The gradient on its way down, beside it at depth 1,000 and its rates."""
     figure, axes = plt.subplot_mosaic(
-        [
-            ["hero", "hero", "deepest"],
-            ["hero", "hero", "rates"],
-            ["activations", "initializers", "remedies"],
-        ],
-        figsize=(16, 12),
+        [["hero", "hero", "deepest"], ["hero", "hero", "rates"]],
+        figsize=(14, 7.5),
         layout="constrained",
     )
     for place, panel in panels.PANELS.items():

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from .reached import code_of
 
-# What of an experiment decides its data, and what its claims and its figure.
+# What of an experiment decides its data, and what its claims and its figures.
 MEASURES = ("measure",)
-SHOWS = ("claims", "plot", "table")
+SHOWS = ("claims", "plot", "table", "details")
 
 
 class Code(NamedTuple):

@@ -21,8 +21,10 @@ class Experiment(Protocol):
     Its `Config` is a frozen dataclass of `Settings` with the class methods `quick` and `paper`, and
     `full` where a paper's setting is more than two cores bear within the hour. A
     module that sets `TIMED = True` measures time, and `figures` runs nothing beside it; one that
-    defines `table(dataset) -> str`, in Markdown, has that printed and saved too; one whose points
-    differ in length defines `cost(point) -> float`, in any unit, and the time left is told by it.
+    defines `table(dataset) -> str`, in Markdown, has that printed and saved too; one that defines
+    `details(dataset) -> Figure` has a second figure, of what else there is to see, which the first
+    line of its docstring puts into words; one whose points differ in length defines
+    `cost(point) -> float`, in any unit, and the time left is told by it.
     """
 
     __name__: str

@@ -22,6 +22,9 @@ _FILES = {
     "figure as PDF": "figure.pdf",
     "as SVG": "figure.svg",
     "as PNG": "figure.png",
+    "details as PDF": "details.pdf",
+    "details as SVG": "details.svg",
+    "details as PNG": "details.png",
     "provenance": "provenance.json",
 }
 _OTHERS = "others"  # the theme of what is no experiment of the package any more
@@ -37,6 +40,21 @@ class Found:
 
 
 @dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it.
+
+    Attributes:
+      finding: what it shows, in words.
+      svg: the figure as an element, unless it is too large.
+      path: the figure as PNG: its path from the page.
+    """
+
+    finding: str
+    svg: str | None
+    path: str | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Shown:
     """A run as the page shows it.
 
@@ -45,9 +63,8 @@ class Shown:
       record: its provenance.
       claims: None if they are damaged.
       count: how many claims have which verdict.
-      finding: what the figure shows, in words.
-      svg: the figure as an element, unless it is too large.
-      picture: the figure as PNG: its path from the page.
+      figure: the figure.
+      details: the second figure, if there is one.
       files: what they are and their paths.
     """
 
@@ -55,9 +72,8 @@ class Shown:
     record: dict[str, Any]
     claims: tuple[Found, ...] | None
     count: Counter[Verdict]
-    finding: str
-    svg: str | None
-    picture: str | None
+    figure: Picture
+    details: Picture | None
     files: list[tuple[str, str]]
 
 
@@ -143,18 +159,25 @@ def _shown(results: Path, run: StoredRun) -> Shown:
         Found(run.name, f"{anchor}-claim-{index}", claim)
         for index, claim in enumerate(run.claims or (), start=1)
     )
-    finding = describe(run)
     files = [(title, run.file(name)) for title, name in _FILES.items()]
-    picture = run.file("figure.png")
+    details = _picture(results, run, "details", f"{anchor}-details", describe_details(run))
     return Shown(
         anchor=anchor,
         record=run.record,
         claims=None if run.claims is None else claims,
         count=Counter(claim.verdict for claim in run.claims or ()),
-        finding=finding,
-        svg=inline_svg(run.file("figure.svg"), anchor, finding),
-        picture=picture.relative_to(results).as_posix() if picture else None,
+        figure=_picture(results, run, "figure", anchor, describe(run)),
+        details=details if details.svg or details.path else None,
         files=[(title, path.relative_to(results).as_posix()) for title, path in files if path],
+    )
+
+
+def _picture(results: Path, run: StoredRun, name: str, prefix: str, finding: str) -> Picture:
+    path = run.file(f"{name}.png")
+    return Picture(
+        finding=finding,
+        svg=inline_svg(run.file(f"{name}.svg"), prefix, finding),
+        path=path.relative_to(results).as_posix() if path else None,
     )
 
 
@@ -170,3 +193,8 @@ def describe(run: StoredRun) -> str:
     beside = f" ({expected(told)})" if expected(told) else ""
     counts = format_counts(claim.verdict for claim in run.claims)
     return f"{summary} {told.name}: {number(told.measured)}{beside}. Of its claims {counts}."
+
+
+def describe_details(run: StoredRun) -> str:
+    """What a run's second figure shows, for somebody who does not see it."""
+    return f"{run.record['summary']} In detail: {run.details}".strip()

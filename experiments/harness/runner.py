@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from . import storage
 from .claims import Claim
@@ -29,22 +31,20 @@ from .style import style
 from .sweep import EVERYTHING, NOTHING, PointsMissing, PointStore, Share, saving_points
 from .usage import UsageError
 
+# The kinds of file that a figure is saved as; without a date, the same figure is the same file.
+_KINDS: dict[str, Any] = {
+    "png": {"dpi": 150},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}},
+}
 _FILES = {
     "data.nc",
     "claims.json",
     "table.md",
-    "figure.png",
-    "figure.pdf",
-    "figure.svg",
+    *(f"{figure}.{kind}" for figure in ("figure", "details") for kind in _KINDS),
     "shown.json",
     "provenance.json",
     ".lock",
-}
-# The kinds of file that a figure is saved as; without a date, the same figure is the same file.
-_FIGURES: dict[str, Any] = {
-    "png": {"dpi": 150},
-    "pdf": {"metadata": {"CreationDate": None}},
-    "svg": {"metadata": {"Date": None}},
 }
 
 
@@ -241,27 +241,38 @@ def _keep(request: Run, content: bytes, seconds: float) -> bytes:
 
 
 def _show(request: Run, dataset: xr.Dataset, claims: list[Claim]) -> None:
-    """Claims and figure of the data, and last, which code they are of."""
+    """Claims and figures of the data, and last, which code they are of."""
     folder = request.folder
     (folder / "shown.json").unlink(missing_ok=True)
     _write_json(folder / "claims.json", [claim.to_json() for claim in claims])
     if hasattr(request.experiment, "table"):
         text = request.experiment.table(dataset)
         storage.write_bytes(folder / "table.md", f"{text}\n".encode())
-    _draw(request, dataset)
-    _write_json(folder / "shown.json", {"code": code_digest(request.experiment.__name__, SHOWS)})
+    shown = {"code": code_digest(request.experiment.__name__, SHOWS)}
+    _draw(folder / "figure", request.experiment.plot, dataset)
+    if hasattr(request.experiment, "details"):
+        _draw(folder / "details", request.experiment.details, dataset)
+        shown["details"] = summary(request.experiment.details.__doc__)
+    else:
+        _remove_figure(folder / "details")  # of earlier code
+    _write_json(folder / "shown.json", shown)
 
 
-def _draw(request: Run, dataset: xr.Dataset) -> None:
+def _draw(path: Path, draw: Callable[[xr.Dataset], Figure], dataset: xr.Dataset) -> None:
     with plt.rc_context(style()):
-        figure = request.experiment.plot(dataset)
+        figure = draw(dataset)
         figure.draw_without_rendering()  # lays it out once for all files
         figure.set_layout_engine("none")
-        for kind, options in _FIGURES.items():
+        for kind, options in _KINDS.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, **options)
-            storage.write_bytes(request.folder / f"figure.{kind}", buffer.getvalue())
+            storage.write_bytes(path.with_suffix(f".{kind}"), buffer.getvalue())
         plt.close(figure)
+
+
+def _remove_figure(path: Path) -> None:
+    for kind in _KINDS:
+        path.with_suffix(f".{kind}").unlink(missing_ok=True)
 
 
 def _write_json(path: Path, content: Any) -> None:

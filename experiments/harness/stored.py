@@ -25,12 +25,14 @@ class StoredRun:
       record: its provenance.json.
       claims: None if claims.json is damaged or missing.
       shown: digest of the code that its claims and figures are of; None if that is not known.
+      details: what its second figure shows, in words; "" if that is not known.
     """
 
     folder: Path
     record: dict[str, Any]
     claims: tuple[Claim, ...] | None
     shown: str | None
+    details: str
 
     @property
     def name(self) -> str:
@@ -56,7 +58,8 @@ def read(folder: Path) -> StoredRun | None:
         return None
     if not isinstance(record, dict) or not record.keys() >= _FIELDS:
         return None  # the runner refuses such a folder and says why
-    return StoredRun(folder, record, _claims(folder), _shown(folder))
+    shown = _shown(folder)
+    return StoredRun(folder, record, _claims(folder), shown.get("code"), shown.get("details", ""))
 
 
 def newest(results: Path, backend: str | None = None) -> dict[str, list[StoredRun]]:
@@ -83,11 +86,13 @@ def _rank(preset: str) -> int:
     return _PRESETS.index(preset) if preset in _PRESETS else len(_PRESETS)
 
 
-def _shown(folder: Path) -> str | None:
+def _shown(folder: Path) -> dict[str, str]:
+    """What shown.json says; nothing if it is damaged or missing."""
     try:
-        return str(json.loads((folder / "shown.json").read_text("utf-8"))["code"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        content = json.loads((folder / "shown.json").read_text("utf-8"))
+        return {key: str(value) for key, value in content.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _claims(folder: Path) -> tuple[Claim, ...] | None:

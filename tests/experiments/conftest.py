@@ -141,6 +141,25 @@ def add_experiment(squares):
     return add
 
 
+DETAILS = '''
+def details(dataset):
+    """Their <roots>.
+
+    More of it.
+    """
+    figure = plt.figure(figsize=(2, 1))
+    figure.text(0.1, 0.5, "the second figure")
+    return figure
+'''
+
+
+@pytest.fixture
+def detailed(package, add_experiment):
+    """An experiment of the package as a module: `squares` with a second figure."""
+    add_experiment("detailed", DETAILS)
+    return importlib.import_module(f"{package}.numbers.detailed")
+
+
 @pytest.fixture
 def small_run(standard_promotion, hardly_optimized):
     """Runs an experiment and draws it; returns its claims by their names."""

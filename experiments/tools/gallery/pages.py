@@ -13,13 +13,15 @@ from experiments.harness.table import format_counts
 from .record import Published
 
 
-def page(result: Published, package: str, alternative: str, others: Mapping[str, str]) -> str:
-    """A result with its figure, claims, and where it comes from.
+def page(
+    result: Published, package: str, figures: Mapping[str, str], others: Mapping[str, str]
+) -> str:
+    """A result with its figures, claims, and where it comes from.
 
     Args:
       result: as published.
       package: what the experiment is of.
-      alternative: what the figure shows, for somebody who does not see it.
+      figures: what each shows, for somebody who does not see it, by its file.
       others: files beside it, by what they are.
     """
     record = result.record
@@ -31,11 +33,13 @@ def page(result: Published, package: str, alternative: str, others: Mapping[str,
     )
     links = ", ".join(f"[{what}]({name})" for what, name in others.items())
     thinned = f" The data keep {record['thinned']}." if record["thinned"] else ""
+    hero, *details = [f"![{_sentence(shows)}]({file})" for file, shows in figures.items()]
     parts = [
         f"# {result.name}",
         _sentence(record["summary"]),
-        f"![{_sentence(alternative)}]({result.name}.png)",
+        hero,
         *(plain(note) for note in notes(package, result.name)),
+        *(["## In detail", *details] if details else []),
         f"## Claims: {verdicts}",
         _table(result.claims),
         "## Where it comes from",

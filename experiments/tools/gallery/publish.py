@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments.harness import experiment, storage
 from experiments.harness.code import SHOWS, code_digest
-from experiments.harness.report import describe
+from experiments.harness.report import describe, describe_details
 from experiments.harness.stored import StoredRun, newest
 from experiments.harness.usage import UsageError
 
@@ -16,6 +16,7 @@ from .pages import index, page
 from .record import Published, read, record_of
 
 LARGEST = 15_000_000  # bytes of the whole gallery
+_TOLD = {"figure": describe, "details": describe_details}  # figures in words
 
 
 def publish_gallery(
@@ -82,8 +83,8 @@ def _unfit(run: StoredRun, package: str) -> str:
         return f"{run.folder} has other settings than its preset today"
     if "code" not in run.record:
         return f"{run.folder} does not say which code made it"
-    module = experiment.load(package, run.name).__name__
-    if run.shown != code_digest(module, SHOWS):
+    module = experiment.load(package, run.name)
+    if run.shown != code_digest(module.__name__, SHOWS):
         return (
             f"claims and figure in {run.folder} are of other code; the run's command makes them "
             "anew from its data"
@@ -93,26 +94,34 @@ def _unfit(run: StoredRun, package: str) -> str:
     data = run.file("data.nc")
     if data is None or storage.digest(data.read_bytes()) != run.record.get("data_sha256"):
         return f"{run.folder / 'data.nc'} is not what the run recorded"
-    missing = [name for name in ("figure.png", "figure.svg") if run.file(name) is None]
+    drawn = ("figure", "details") if hasattr(module, "details") else ("figure",)
+    names = [f"{figure}.{kind}" for figure in drawn for kind in ("png", "svg")]
+    missing = [name for name in names if run.file(name) is None]
     return f"{run.folder} has no {missing[0]}" if missing else ""
 
 
 def _files(run: StoredRun, package: str) -> tuple[dict[str, bytes], Published]:
     """Names and content of what is published; the JSON is last and tells if all are there."""
     name = run.name
+    stems = {"figure": name} | ({"details": f"{name}-details"} if run.file("details.png") else {})
+    others = {"data (netCDF)": f"{name}.nc", "claims (JSON)": f"{name}.json"}
     try:
         data, kept = small_data((run.folder / "data.nc").read_bytes())
-        picture = small_png((run.folder / "figure.png").read_bytes())
+        files = {
+            f"{stem}.png": small_png((run.folder / f"{figure}.png").read_bytes())
+            for figure, stem in stems.items()
+        }
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
-    drawing = small_svg((run.folder / "figure.svg").read_bytes())
-    files = {f"{name}.png": picture, f"{name}.nc": data}
-    others = {"data (netCDF)": f"{name}.nc", "claims (JSON)": f"{name}.json"}
-    if drawing is not None:
-        files[f"{name}.svg"] = drawing
-        others["figure as SVG"] = f"{name}.svg"
+    shown = {f"{stem}.png": _TOLD[figure](run) for figure, stem in stems.items()}
+    files[f"{name}.nc"] = data
+    for figure, stem in stems.items():
+        drawing = small_svg((run.folder / f"{figure}.svg").read_bytes())
+        if drawing is not None:
+            files[f"{stem}.svg"] = drawing
+            others[f"{figure} as SVG"] = f"{stem}.svg"
     result = Published(name, record_of(run, files, thinned(kept)))
-    text = page(result, package, describe(run), others)
+    text = page(result, package, shown, others)
     files[f"{name}.md"] = text.encode()
     files[f"{name}.json"] = f"{json.dumps(result.record, indent=1)}\n".encode()
     return files, result

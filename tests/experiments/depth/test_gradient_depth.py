@@ -52,14 +52,15 @@ def test_all_claims_are_drawn_from_the_data(dataset):
 
 @pytest.mark.proof
 def test_every_panel_shows_something(dataset):
-    figure = gradient_depth.plot(dataset)
-    assert len(figure.axes) == 6
-    for axis in figure.axes:
-        assert axis.lines
-        assert axis.get_xlabel()
-        assert axis.get_title()
-        assert axis.get_ylabel()
-    plt.close(figure)
+    for draw in (gradient_depth.plot, gradient_depth.details):
+        figure = draw(dataset)
+        assert len(figure.axes) == 3
+        for axis in figure.axes:
+            assert axis.lines
+            assert axis.get_xlabel()
+            assert axis.get_title()
+            assert axis.get_ylabel()
+        plt.close(figure)
 
 
 @pytest.mark.proof

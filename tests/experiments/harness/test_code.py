@@ -137,6 +137,7 @@ def test_words_and_what_is_not_reached_change_nothing(digests, change):
         ("theme/_shared.py", "BOUND = 1", "BOUND = 2"),
         ("theme/_shared.py", "dataset > bound", "dataset < bound"),
         ("theme/one.py", "", "\ndef plot(dataset):\n    return 1\n"),
+        ("theme/one.py", "", "\ndef details(dataset):\n    return 1\n"),
     ],
     ids=str,
 )
@@ -145,6 +146,10 @@ def test_claims_and_figures_have_a_digest_of_their_own(digests, change):
     before = digests()
     assert measured == before[0]
     assert shown != before[1]
+
+
+def test_a_second_figure_changes_no_digest_of_those_without(digests):
+    assert digests()[1] == code_digest("toybox.theme.one", ("claims", "plot", "table"))
 
 
 def test_sigjax_is_followed_by_names_through_the_packages_that_pass_them_on():

@@ -106,6 +106,29 @@ def test_a_figure_is_text_if_it_is_small_and_says_what_it_shows(
     assert all(found["alt"].startswith("A toy") for found in page.having("alt"))
 
 
+def test_a_second_figure_has_a_heading_and_says_what_it_shows(
+    results, detailed, package, monkeypatch
+):
+    folder = results(detailed)
+    page = Page(write_report(folder, package))
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert page.words.count("In detail") == 1
+    assert page.words.index("0.0 1.0 4.0 9.0") < page.words.index("In detail")
+    assert page.words.index("In detail") < page.words.index("the second figure")
+    first, second = [found["aria-label"] for tag, found in page.tags if tag == "svg"]
+    assert second == "A toy: squares of a few numbers. In detail: Their <roots>."
+    assert first != second
+    for kind in ("pdf", "svg", "png"):
+        assert any(target.endswith(f"/details.{kind}") for target in page.targets)
+    monkeypatch.setattr(figures, "_LARGEST", 100)
+    pictures = [found for tag, found in Page(write_report(folder, package)).tags if tag == "img"]
+    assert [found["alt"] for found in pictures] == [first, first, second]
+    assert pictures[2]["src"].endswith("/details.png")
+    # One without has no such heading.
+    assert Page(write_report(results(), package)).words.count("In detail") == 1
+
+
 def test_ids_of_figures_do_not_meet(tmp_path):
     path = tmp_path / "figure.svg"
     path.write_text(

@@ -46,6 +46,39 @@ def test_everything_is_written(request_of):
     assert (request.folder / "figure.pdf").read_bytes().startswith(b"%PDF")
 
 
+DETAILS = {"details.png", "details.pdf", "details.svg"}
+
+
+def test_a_second_figure_is_drawn_and_cleared_as_the_first(detailed, tmp_path, monkeypatch):
+    request = Run(detailed, detailed.Config(), "quick", 0, tmp_path / "results")
+
+    def drawn():
+        return {path.name for path in request.folder.glob("details.*")}
+
+    run(request)
+    assert drawn() == DETAILS
+    assert "the second figure" in (request.folder / "details.svg").read_text("utf-8")
+    assert "the second figure" not in (request.folder / "figure.svg").read_text("utf-8")
+    shown = json.loads((request.folder / "shown.json").read_text("utf-8"))
+    assert shown["details"] == "Their <roots>."
+    (request.folder / "details.png").write_bytes(b"old")
+    run(request)  # no file of somebody else
+    assert (request.folder / "details.png").read_bytes().startswith(b"\x89PNG")
+
+    def fails(config, key):
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(detailed, "measure", fails)
+        with pytest.raises(RuntimeError):
+            run(request, force=True)
+    assert drawn() == set()
+    run(request)
+    monkeypatch.delattr(detailed, "details")
+    run(request)  # by code that has no second figure any more
+    assert drawn() == set()
+
+
 def test_numbers_that_json_has_not_become_strings(request_of):
     request = request_of()
     run(request)

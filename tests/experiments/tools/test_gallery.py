@@ -24,19 +24,17 @@ from experiments.tools.gallery.stale import stale
 
 FILES = {"index.md", "squares.json", "squares.md", "squares.nc", "squares.png", "squares.svg"}
 
+KINDS = ("png", "nc", "svg")  # what a record lists: page and record themselves apart
+
 
 @pytest.fixture
 def run(package, tmp_path, capsys):
-    """Runs the toy experiment at its paper's size; where its results are."""
+    """Runs a toy experiment at its paper's size; where its results are."""
 
-    def run(*flags):
+    def run(*flags, name="squares"):
         results = tmp_path / "results"
-        assert (
-            main(
-                ["run", "squares", "--preset", "paper", "--results", str(results), *flags], package
-            )
-            == 0
-        )
+        command = ["run", name, "--preset", "paper", "--results", str(results), *flags]
+        assert main(command, package) == 0
         return results
 
     return run
@@ -70,6 +68,30 @@ def test_a_finished_run_is_published_with_its_claims_data_and_page(run, package,
     said, _ = _published(tmp_path / "results", tmp_path, package)
     assert said == ["squares: published before"]
     assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("detailed")
+def test_a_second_figure_is_published_beside_the_first(run, package, tmp_path):
+    run()
+    results = run(name="detailed")
+    _, folder = _published(results, tmp_path, package)
+    second = {"detailed-details.png", "detailed-details.svg"}
+    assert {path.name for path in folder.glob("*-details.*")} == second
+    result = read(folder)["detailed"]
+    assert result.record["files"].keys() == second | {f"detailed.{kind}" for kind in KINDS}
+    page = (folder / "detailed.md").read_text("utf-8")
+    told = r"![A toy: squares of a few numbers. In detail: Their \<roots\>.](detailed-details.png)"
+    assert f"## In detail\n\n{told}\n" in page
+    assert page.index("](detailed.png)") < page.index(told) < page.index("## Claims")
+    assert "[details as SVG](detailed-details.svg)" in page
+    assert "In detail" not in (folder / "squares.md").read_text("utf-8")
+    assert read(folder)["squares"].record["files"].keys() == {f"squares.{kind}" for kind in KINDS}
+    (folder / "detailed-details.png").unlink()
+    (line,) = stale(folder, package)
+    assert line == "detailed: detailed-details.png is not what was published with it"
+    (picture,) = results.glob("detailed/*/details.png")
+    picture.unlink()
+    assert "has no details.png" in _published(results, tmp_path, package)[0][0]
 
 
 def test_other_settings_than_the_papers_are_not_published(run, package, tmp_path):
@@ -191,6 +213,8 @@ def test_what_is_published_is_of_the_experiments_and_whole():
         assert damaged(folder, result) == []
         assert result.claims
         assert (folder / f"{name}.md").exists()
-        assert (folder / f"{name}.png").stat().st_size <= 150_000
+        for picture in (f"{name}.png", f"{name}-details.png"):
+            if picture in result.record["files"]:
+                assert (folder / picture).stat().st_size <= 150_000
         assert (folder / f"{name}.nc").stat().st_size <= 300_000
     assert sum(path.stat().st_size for path in folder.glob("*")) <= 15_000_000
