@@ -46,21 +46,28 @@ def _larger_of_log_det(x: Any, low: Any, high: Any) -> Any:
     return max(abs(mp.log(high - low)), abs(x), mp.log(4))
 
 
-# In a short interval of huge numbers y - low and high - y cancel 600 digits.
+# Sums of which one argument may be the smallest of float64 cancel its 308 digits; in a short
+# interval of huge numbers y - low and high - y cancel 600.
+_SUM, _INTERVAL = 400, 700
 JOINTS: dict[str, Joint] = {
-    "logaddexp": Joint(sigjax.logaddexp, _logaddexp, terms={(0, 0): lambda a, b: abs(max(a, b))}),
+    "logaddexp": Joint(
+        sigjax.logaddexp, _logaddexp, terms={(0, 0): lambda a, b: abs(max(a, b))}, digits=_SUM
+    ),
     "logsubexp": Joint(
-        sigjax.logsubexp, _logsubexp, descending, terms={(0, 0): _larger_of_logsubexp}
+        sigjax.logsubexp, _logsubexp, descending, terms={(0, 0): _larger_of_logsubexp}, digits=_SUM
     ),
     "log_sigmoid_diff": Joint(sigjax.log_sigmoid_diff, _log_sigmoid_diff, descending),
-    "soft_switch": Joint(sigjax.soft_switch, _soft_switch, terms={(0, 0, 0): _larger_of_switch}),
+    "soft_switch": Joint(
+        sigjax.soft_switch, _soft_switch, terms={(0, 0, 0): _larger_of_switch}, digits=_SUM
+    ),
     "bounded_sigmoid": Joint(
         sigjax.bounded_sigmoid,
         lambda x, low, high: _soft_switch(x, high, low),
         and_interval,
         terms={(0, 0, 0): lambda x, low, high: _larger_of_switch(x, high, low)},
+        digits=_SUM,
     ),
-    "bounded_logit": Joint(sigjax.bounded_logit, _bounded_logit, in_interval, digits=700),
+    "bounded_logit": Joint(sigjax.bounded_logit, _bounded_logit, in_interval, digits=_INTERVAL),
     "bounded_sigmoid_log_det": Joint(
         sigjax.bounded_sigmoid_log_det,
         _log_det,
