@@ -211,7 +211,7 @@ def _measure(request: Run, share: Share) -> bytes:
             f"{folder}: run the shards that were to measure them (again), then merge"
         ) from unfinished
     content = storage.to_bytes(dataset)
-    seconds = round(time.monotonic() - begun, 1)
+    seconds = round(time.monotonic() - begun + store.seconds_before, 1)
     return on_process_zero(lambda: _keep(request, content, seconds))
 
 

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from .usage import UsageError
 
 Point = Mapping[str, Any]
 
-_NAME = re.compile(r"\d{5}-[0-9a-f]{12}-(?P<digest>[0-9a-f]{64})\.nc")
+_NAME = re.compile(r"\d{5}-[0-9a-f]{12}-(?P<seconds>\d+\.\d)s-(?P<digest>[0-9a-f]{64})\.nc")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,10 @@ class PointsMissing(Exception):
 
 
 class PointStore:
-    """A folder with one file a point, whose name holds the SHA-256 of its content.
+    """A folder with one file a point, whose name holds its time and the SHA-256 of its content.
+
+    Attributes:
+      seconds_before: what points took that an earlier process, or another shard, has measured.
 
     Args:
       folder: where; made if need be.
@@ -86,6 +90,7 @@ class PointStore:
         self._share = share
         self._cost = cost
         self._count = 0
+        self.seconds_before = 0.0
         on_process_zero(self._prepare)
 
     def _prepare(self) -> None:
@@ -122,8 +127,10 @@ class PointStore:
             if content is None:
                 if not self._share.owns(position):
                     continue
+                begun = time.monotonic()
                 measured = storage.to_bytes(measure_point(point))
-                content = on_process_zero(functools.partial(self._save, stem, measured))
+                save = functools.partial(self._save, stem, measured, time.monotonic() - begun)
+                content = on_process_zero(save)
             # Read back, so that a run that was never killed computes with what a resumed one reads.
             found.append(storage.from_bytes(content))
         if len(found) < len(points):
@@ -132,10 +139,14 @@ class PointStore:
 
     def _load(self, stem: str) -> bytes | None:
         saved = sorted(self._folder.glob(f"{stem}-*.nc"))
-        return saved[0].read_bytes() if saved else None
+        match = _NAME.fullmatch(saved[0].name) if saved else None
+        if match is None:
+            return None
+        self.seconds_before += float(match["seconds"])
+        return saved[0].read_bytes()
 
-    def _save(self, stem: str, content: bytes) -> bytes:
-        name = f"{stem}-{storage.digest(content)}.nc"
+    def _save(self, stem: str, content: bytes, seconds: float) -> bytes:
+        name = f"{stem}-{seconds:.1f}s-{storage.digest(content)}.nc"
         storage.write_bytes(self._folder / name, content)
         return content
 

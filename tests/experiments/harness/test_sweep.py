@@ -36,6 +36,20 @@ def test_finished_points_are_not_measured_again(tmp_path):
     assert float(parts[3]["value"][1]) == -(2 + 4 / 8)
 
 
+def test_what_an_earlier_process_took_counts(tmp_path):
+    store = PointStore(tmp_path / "points", "test")
+    with saving_points(store):
+        sweep(POINTS[:2], measured([]))
+    assert store.seconds_before == 0  # nothing was there
+    for path in (tmp_path / "points").iterdir():
+        stem, _, digest = path.name.rpartition("-")
+        path.rename(path.with_name(f"{stem.rpartition('-')[0]}-120.5s-{digest}"))
+    store = PointStore(tmp_path / "points", "test")
+    with saving_points(store):
+        sweep(POINTS, measured([]))
+    assert store.seconds_before == 241
+
+
 def test_a_changed_point_is_measured(tmp_path):
     calls = []
     with saving_points(PointStore(tmp_path / "points", "test")):
