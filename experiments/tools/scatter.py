@@ -1,7 +1,7 @@
 """How far the numbers of statistical claims scatter from seed to seed: docs/scatter.md.
 
     python -m experiments.tools.scatter [--preset quick] [--results results/seeds]
-    (or: make scatter, which runs everything with four seeds before)
+    (or: make scatter, which runs everything with three seeds before)
 
 Of each claim that depends on random numbers: mean and standard deviation of what runs with
 different seeds found, and how many standard deviations lie between the mean and failing.
