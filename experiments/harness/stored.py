@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,14 @@ def read(folder: Path) -> StoredRun | None:
     return StoredRun(folder, record, _claims(folder), shown.get("code"), shown.get("details", ""))
 
 
+def finished(results: Path) -> Iterator[StoredRun]:
+    """All runs of a folder of results, by the names of their folders."""
+    for path in sorted(results.glob("*/*/provenance.json")):
+        run = read(path.parent)
+        if run is not None:
+            yield run
+
+
 def newest(results: Path, backend: str | None = None) -> dict[str, list[StoredRun]]:
     """The newest run of each experiment at each preset, the most thorough preset first.
 
@@ -69,9 +78,8 @@ def newest(results: Path, backend: str | None = None) -> dict[str, list[StoredRu
       backend: "cpu", "gpu" or "tpu": only runs on it count; all of them if None.
     """
     found: dict[tuple[str, str], StoredRun] = {}
-    for path in sorted(results.glob("*/*/provenance.json")):
-        run = read(path.parent)
-        if run is None or backend not in (None, run.record["backend"]):
+    for run in finished(results):
+        if backend not in (None, run.record["backend"]):
             continue
         before = found.get((run.name, run.preset))
         if before is None or before.record["utc"] <= run.record["utc"]:

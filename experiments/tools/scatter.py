@@ -21,7 +21,7 @@ from experiments.harness.claims import Claim
 from experiments.harness.flags import parsed
 from experiments.harness.pages import expected, number, tolerance
 from experiments.harness.program import carried_out
-from experiments.harness.stored import StoredRun, read
+from experiments.harness.stored import StoredRun, finished
 from experiments.harness.usage import UsageError
 
 from .gallery.pages import plain
@@ -135,9 +135,8 @@ def main(argv: Sequence[str], package: str = "experiments", target: Path = PAGE)
     """Writes the page; 0."""
     options = parsed(Options, argv, prog="python -m experiments.tools.scatter")
     runs = defaultdict(list)
-    for path in sorted(options.results.glob("*/*/provenance.json")):
-        run = read(path.parent)
-        if run is not None and run.preset == options.preset:
+    for run in finished(options.results):
+        if run.preset == options.preset:
             runs[run.name].append(run)
     storage.write_bytes(target, page(runs, options.preset, package).encode())
     print(target)
