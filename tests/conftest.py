@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import os
 import sys
 
 import hypothesis
@@ -15,6 +16,10 @@ jaxtyping.install_import_hook("sigjax", "beartype.beartype")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 4)
 
+# See `optimized`; in the processes that tests start, too.
+jax.config.update("jax_disable_most_optimizations", True)
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
 # Tracing makes many objects that live long: Python's collector, by default, looks through all of
 # them again and again (7 % of the time of test_export and stabilize).
 gc.set_threshold(20_000, 50, 100)
@@ -22,12 +27,6 @@ gc.set_threshold(20_000, 50, 100)
 # The first example of a shape compiles, so no deadline holds.
 hypothesis.settings.register_profile("sigjax", deadline=None, max_examples=100, derandomize=True)
 hypothesis.settings.load_profile("sigjax")
-
-
-def pytest_configure(config):
-    """A slice compiles many small programs to run each once: see `hardly_optimized`."""
-    if config.getoption("--slice"):
-        jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_addoption(parser):
@@ -42,7 +41,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         marker = item.get_closest_marker("sampled")
         if marker is not None:
-            if seen[item.path, item.originalname] % marker.args[0]:
+            every, first = (*marker.args, 0)[:2]
+            if seen[item.path, item.originalname] % every != first:
                 item.add_marker(pytest.mark.proof)
             seen[item.path, item.originalname] += 1
     if config.getoption("--slice"):
@@ -85,15 +85,17 @@ def figures_are_closed():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
-@pytest.fixture
-def hardly_optimized(request):
-    """To optimise the machine code of so many small programs takes longer than to run them.
+@pytest.fixture(scope="module")
+def optimized(request):
+    """Machine code as users have it, for files whose matter is rounding; not in a slice.
 
-    XLA's own passes, such as fusion and the partitioning over a mesh, are as ever.
+    Elsewhere, to optimise so many small programs takes longer than to run them. XLA's own passes,
+    such as fusion and the partitioning over a mesh, are as ever.
     """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+    jax.clear_caches()  # of what doctests have compiled
     jax.config.update("jax_disable_most_optimizations", request.config.getoption("--slice"))
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

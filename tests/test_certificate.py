@@ -12,6 +12,8 @@ from experiments.functions.accuracy import ORDERS
 from experiments.oracle import bounds, subjects
 from experiments.oracle.judge import errors
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 FOLDER = Path(__file__).parents[1] / "certificates"
 CERTIFICATES = {
     path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))

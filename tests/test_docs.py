@@ -29,7 +29,6 @@ NOTEBOOKS = [
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("hardly_optimized")
 @pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_runs_from_top_to_bottom(path):
     matplotlib.use("Agg")

@@ -37,6 +37,7 @@ def test_the_first_argument_has_the_same_name(name):
     assert ours == theirs or name == "logit"  # jax.scipy.special.logit(x)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("argument", ARGUMENTS, ids=repr)
 @pytest.mark.parametrize("name", PEERS)
 def test_dtype_weak_type_shape_and_value(name, argument):
@@ -52,6 +53,7 @@ def test_dtype_weak_type_shape_and_value(name, argument):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("argument", [1, True, np.int8(1), jnp.ones((2, 3), jnp.int32)], ids=repr)
 @pytest.mark.parametrize("name", PEERS)
 def test_integers_become_the_default_float(name, argument):

@@ -11,8 +11,6 @@ import sigjax
 import sigjax.nn as snn
 from sigjax import calibration, dynamics, losses, theory
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 NAMES = (
     "sigmoid", "log_sigmoid", "log1m_sigmoid", "softplus", "softplus_inverse", "silu", "logit",
     "logitexp", "logit1mexp", "log1mexp", "log_cosh", "cloglog", "cloglog_inverse",

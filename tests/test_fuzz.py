@@ -21,6 +21,8 @@ from experiments.oracle.truth import TRUTHS
 from sigjax import losses
 from sigjax.probe import safe_norm
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 FEW = hypothesis.settings(max_examples=8)  # every new shape compiles
 SHAPES = st.sampled_from([(), (0,), (1,), (3,), (2, 0), (2, 3), (1, 1, 4)])
 MOST = 6  # elements that any of them has

@@ -9,8 +9,8 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(3)
-@pytest.mark.parametrize("kind", ["explicit", "auto", "manual"])
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("kind", ["explicit 1/2", "explicit 2/2", "auto", "manual"])
 def test_functions_on_a_mesh(kind):
     """In a process of its own, which has eight devices."""
     program = Path(__file__).with_name("meshes.py")
@@ -20,8 +20,6 @@ def test_functions_on_a_mesh(kind):
         | {
             "PYTHONPATH": str(program.parents[1]),
             "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-            # Machine code is hardly optimised: partitioning and fusion, which are looked at, are.
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         },
         capture_output=True,
         text=True,

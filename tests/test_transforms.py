@@ -9,6 +9,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import sigjax
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 NAMES = ["sigmoid", "log_sigmoid", "softplus", "silu", "logit", "log1mexp", "log_cosh", "cloglog"]
 X = jnp.asarray(np.random.default_rng(0).uniform(0.01, 0.99, (8, 16)), jnp.float32)
 

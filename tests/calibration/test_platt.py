@@ -11,8 +11,6 @@ from sklearn.calibration import _sigmoid_calibration
 
 from sigjax.calibration import fit_platt
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 # scikit-learn's test of its sigmoid calibration: libsvm's output.
 LIBSVM = (-0.20261354391187855, 0.65236314980010512)
 

@@ -14,8 +14,6 @@ from sklearn.calibration import calibration_curve
 
 from sigjax.calibration import expected_calibration_error, reliability_curve
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def forecasts(seed, n=500):
     rng = np.random.default_rng(seed)

@@ -7,8 +7,6 @@ import pytest
 
 from sigjax.dynamics import continuation
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 FOLD = 2 / 27**0.5  # of x - x^3
 
 

@@ -10,8 +10,6 @@ from jax.test_util import check_grads
 
 from sigjax.dynamics import FlipFlop
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def activity(z):
     return 1 / (1 + np.exp(-z))

@@ -9,8 +9,6 @@ import pytest
 
 from sigjax.dynamics import SigmoidJoint
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 # Frequency over the natural one at amplitudes 1 and 2, gain 1: from the exact period.
 SLOWER = {1.0: 0.970645, 2.0: 0.900216}
 

@@ -9,8 +9,6 @@ import scipy.optimize
 
 from sigjax.dynamics import SleepWake
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def test_bistable_range_of_2008():
     with jax.enable_x64(True):

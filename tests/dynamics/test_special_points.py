@@ -8,8 +8,6 @@ import scipy.optimize
 
 from sigjax.dynamics import FlipFlop, continuation
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def found(points):
     """Parameters and states of the special points that there are, along the branch."""

@@ -9,8 +9,6 @@ import pytest
 
 from sigjax.dynamics import FlipFlop, SleepWake, continuation
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 POWERS = 10.0 ** np.arange(-6, 7)
 FACTORS = np.concatenate([np.where(np.arange(3) == i, POWERS[:, None], 1) for i in range(3)])
 FOLD = 2 / 27**0.5  # of x - x^3

@@ -161,7 +161,7 @@ def detailed(package, add_experiment):
 
 
 @pytest.fixture
-def small_run(standard_promotion, hardly_optimized):
+def small_run(standard_promotion):
     """Runs an experiment and draws it; returns its claims by their names."""
 
     def run(experiment, config):

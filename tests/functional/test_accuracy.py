@@ -20,6 +20,7 @@ DERIVATIVES = [(name, order) for name, orders in TRUTHS.items() for order in ran
 FAITHFUL = [name for name in TRUTHS if subjects.has("sigjax faithful", name, "float32")]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
 def test_every_16_bit_number_is_rounded_once(name, order, dtype):
@@ -29,6 +30,7 @@ def test_every_16_bit_number_is_rounded_once(name, order, dtype):
     assert found.ulp <= bounds.ROUNDED_ONCE_ULP, found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
 def test_float32_sample(name, order):
     x = float32_numbers(0, 2**17, 32749)
@@ -38,6 +40,7 @@ def test_float32_sample(name, order):
     assert found.ulp <= bound[order], found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("order", range(3))
 @pytest.mark.parametrize("name", FAITHFUL)
 def test_faithful_float32_is_rounded_once(name, order):
@@ -48,6 +51,7 @@ def test_faithful_float32_is_rounded_once(name, order):
     assert found.ulp <= bounds.ROUNDED_ONCE_ULP, found
 
 
+@pytest.mark.sampled(2, 1)
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
 def test_float64_search(name, order):
     bound = bounds.FLOAT64_ULP if name in BOUNDED else FLOAT64_ULP.get(name, OTHERS)

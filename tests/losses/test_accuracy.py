@@ -6,6 +6,8 @@ from experiments.oracle import bounds
 from experiments.oracle.loss_joints import LOSS_JOINTS
 from tests.partials import assert_forward_mode_within_bounds, assert_within_bounds
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("dtype", bounds.JOINT_ULP)

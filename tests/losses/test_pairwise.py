@@ -8,6 +8,8 @@ from jax.sharding import PartitionSpec as P
 
 from sigjax.losses import sigmoid_pairwise_loss
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 PAIRS, FEATURES = 64, 16
 
 

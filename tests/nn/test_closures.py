@@ -18,8 +18,6 @@ from tests.nn.models import IMAGE, MODELS, ROWS, build
 from tests.nn.recurrences import CELLS, IN, STEPS
 from tests.nn.recurrences import build as cell_of
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 OF_FEATURES = [name for name, (_, inputs) in MODELS.items() if inputs is ROWS or inputs is IMAGE]
 
 
@@ -87,6 +85,7 @@ def test_training_with_batch_statistics_is_not_closed_over_in_silence():
         jax.jit(lambda x: model(x))(ROWS)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", OF_FEATURES)
 def test_export_with_a_symbolic_batch(name):
     model, inputs = in_evaluation(functools.partial(build, name))
@@ -100,6 +99,7 @@ def test_export_with_a_symbolic_batch(name):
 called = nnx.jit(lambda model, x: model(x))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 @pytest.mark.parametrize("name", MODELS)
 def test_copies_and_pickles(name, through):

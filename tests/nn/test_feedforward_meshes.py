@@ -14,8 +14,6 @@ import sigjax
 import sigjax.nn as snn
 from tests.meshes import collectives
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 FEATURES = 8
 ROWS = np.random.default_rng(0).normal(size=(8, FEATURES)).astype(np.float32)
 IMAGES = np.random.default_rng(1).normal(size=(8, 2, 2, FEATURES)).astype(np.float32)

@@ -10,8 +10,6 @@ from jax.sharding import PartitionSpec as P
 
 import sigjax.nn as snn
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 INPUTS = np.random.default_rng(0).normal(size=(2, 6, 8)).astype(np.float32)
 MASK = np.random.default_rng(1).random((2, 1, 6, 6)) < 0.7
 NORMAL = nnx.initializers.normal(1.0)

@@ -43,7 +43,7 @@ def assert_equal(found, expected):
         assert found[name].dtype == array.dtype
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", OURS)
 def test_every_module_takes_its_own_weights(name):
     theirs, ours = OURS[name](1), OURS[name](2)

@@ -29,8 +29,6 @@ from tests.nn.weights import (
     variables_of,
 )
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 TORCH = {"GRUCell": (gru, 3, torch_gru_step, 1), "LSTMCell": (lstm, 4, torch_lstm_step, 2)}
 LINEN = {
     "GRUCell": (gru, linen.GRUCell),

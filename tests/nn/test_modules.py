@@ -12,8 +12,6 @@ from flax.nnx.nn import dtypes
 import sigjax.nn as snn
 from sigjax.losses import sigmoid_binary_cross_entropy
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
 
 

@@ -27,8 +27,6 @@ from tests.nn.recurrences import (
     program,
 )
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize(("name", "layers", "sequences", "dtype"), CASES, ids=str)

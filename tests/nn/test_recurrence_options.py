@@ -10,8 +10,6 @@ from flax import nnx
 import sigjax.nn as snn
 from tests.nn.recurrences import CELLS, HIDDEN, IN, SLOTS, STEPS, build
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.parametrize("name", CELLS)
 def test_the_layers_of_lora_learn_and_are_found(name):

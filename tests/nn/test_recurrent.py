@@ -10,8 +10,6 @@ from flax import nnx
 import sigjax.nn as snn
 from sigjax import sigmoid
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 IN, HIDDEN, BATCH, STEPS = 5, 8, 3, 12
 CELLS = {"GRUCell": (snn.GRUCell, nnx.GRUCell), "LSTMCell": (snn.LSTMCell, nnx.LSTMCell)}
 X = np.random.default_rng(0).normal(size=(BATCH, STEPS, IN)).astype(np.float32)

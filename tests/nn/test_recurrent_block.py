@@ -11,8 +11,6 @@ from jax.sharding import PartitionSpec as P
 import sigjax.nn as snn
 from tests.nn.rg_lru import reference
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 FEATURES, INSIDE, HEADS, STEPS, BATCH = 6, 8, 2, 9, 4
 
 

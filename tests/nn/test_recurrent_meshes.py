@@ -14,8 +14,6 @@ from jax.sharding import PartitionSpec as P
 import sigjax.nn as snn
 from tests.draws import normal
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 IN, HIDDEN, BATCH, STEPS = 4, 8, 4, 6
 CELLS = ["GRUCell", "LSTMCell", "MinGRU"]
 EXPLICIT, AUTO = AxisType.Explicit, AxisType.Auto

@@ -15,8 +15,6 @@ from flax import nnx
 import sigjax.nn as snn
 from tests.nn.models import IMAGE, ROWS
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 # name: (the module, its inputs, its linear layers)
 MODULES = {
     "MLP": (
@@ -143,7 +141,7 @@ def value_and_gradients(model, inputs, of=nnx.Param):
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("name", MODULES)
 def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):
@@ -181,6 +179,7 @@ def test_lora_parameters_alone_are_trained(name):
     assert len(paths) == 2 * len(MODULES[name][2])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODULES)
 def test_lora_of_float32_on_a_network_of_bfloat16(name):
     """Only the stack's layers give float32 to begin with: the scan goes on in it."""

@@ -15,8 +15,6 @@ from jax.sharding import PartitionSpec as P
 import sigjax.nn as snn
 from tests.nn.models import MODELS, build
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.fixture(autouse=True)
 def standard_promotion(request):
@@ -30,7 +28,7 @@ def total(model, inputs):
     return jnp.sum(jnp.square(model(inputs).astype(jnp.float32)))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", MODELS)
 def test_jit_gives_the_same_and_updates_the_same(name):
     model, inputs = build(name)
@@ -67,7 +65,7 @@ def gradients(name):
     return everything(model)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4, 1)
 @pytest.mark.parametrize("name", MODELS)
 def test_nnx_grad_is_jax_grad_over_the_split_state(name):
     found, expected, _, _ = gradients(name)
@@ -79,7 +77,7 @@ def test_nnx_grad_is_jax_grad_over_the_split_state(name):
     assert all(jnp.any(leaf != 0) for leaf in leaves)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4, 1)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_along_the_gradient_lowers_the_loss(name):
     """The gradient's own oracle: the loss's slope along it is minus its squared norm."""
@@ -87,7 +85,7 @@ def test_a_step_along_the_gradient_lowers_the_loss(name):
     assert float(slope) == pytest.approx(-float(squared), rel=0.03)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4, 2)
 @pytest.mark.parametrize("name", MODELS)
 def test_vmap_over_an_ensemble(name):
     make, inputs = MODELS[name]
@@ -132,7 +130,7 @@ def test_tree_mode(name):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4, 3)
 @pytest.mark.parametrize("name", MODELS)
 def test_checkpoint_round_trip(name, tmp_path):
     model, inputs = build(name)
@@ -152,7 +150,7 @@ def test_checkpoint_round_trip(name, tmp_path):
     chex.assert_trees_all_close(other(inputs), model(inputs), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4, 2)
 @pytest.mark.parametrize("name", MODELS)
 def test_dtype_of_the_computation(name):
     models = {dtype: build(name, dtype=dtype)[0] for dtype in (jnp.bfloat16, jnp.float16)}
@@ -187,6 +185,7 @@ def test_dtype_of_the_parameters(name):
     assert all(leaf.dtype == jnp.bfloat16 for leaf in of_all)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["MLP", "GRUCell", "LSTMCell", "MinGRU", "SoftSwitch", "Highway"])
 def test_sharding_metadata(name):
     mesh = jax.make_mesh((2, 2), ("data", "model"), (jax.sharding.AxisType.Auto,) * 2)
@@ -217,6 +216,7 @@ def test_the_stack_of_an_mlp_has_one_axis_more_in_its_metadata():
     assert tuple(kernel.get_metadata()["out_sharding"]) == (None, None, "model")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["MLP", "SqueezeExcite", "GRUCell in nnx.RNN", "MultiLabelHead"])
 def test_linen_through_the_bridge(name):
     make, inputs = MODELS[name]

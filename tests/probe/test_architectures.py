@@ -8,7 +8,7 @@ from flax import nnx
 from experiments.depth._patients import ARCHITECTURES, FAULTS, WITH_ZEROS, changed
 from sigjax.probe import diagnose
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized", "standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 # Those that compile within seconds; the others, and all after training, are tried by `make proofs`
 # and `python -m experiments run diagnosis --preset paper`.

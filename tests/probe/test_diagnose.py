@@ -10,7 +10,7 @@ from flax import linen, nnx
 import sigjax.nn as snn
 from sigjax.probe import diagnose, diagnose_linen
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized", "standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 def log10_norm(x):

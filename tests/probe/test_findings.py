@@ -10,8 +10,6 @@ import pytest
 from sigjax.probe import diagnose
 from tests.draws import normal
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 WIDTH = 64
 X = normal(0, (16, WIDTH))
 

@@ -14,8 +14,6 @@ from sigjax import nn as snn
 from sigjax.probe import diagnose
 from tests.draws import normal
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 LENGTH, WIDTH, EXPERTS = 64, 16, 8
 TOKENS = normal(0, (2 * LENGTH, WIDTH))
 X = jnp.asarray(np.asarray(TOKENS).reshape(2, LENGTH, WIDTH))

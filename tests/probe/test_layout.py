@@ -10,8 +10,6 @@ import pytest
 from sigjax.probe import diagnose, value_and_grad
 from sigjax.probe._layout import Layout
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 SIZES = (4, 96, 96, 3)  # small parameters are measured together, the one in the middle by itself
 
 

@@ -9,8 +9,6 @@ from flax import nnx
 import sigjax
 from sigjax.probe import diagnose
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = jnp.linspace(-2, 2, 64).reshape(16, 4)
 # So large that every bounded function of them is at a bound.
 FAR = 30.0

@@ -10,8 +10,6 @@ from flax import nnx
 
 from sigjax.probe import diagnose, value_and_grad
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = jnp.linspace(-1, 1, 32).reshape(8, 4)
 WEIGHTS = {"first": jnp.eye(4) / 2, "second": jnp.eye(4)}
 scale = 1.0

@@ -12,8 +12,6 @@ from flax import linen, nnx
 from sigjax.probe import diagnose, value_and_grad
 from tests.draws import normal
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 WIDTH = 6
 X = normal(0, (8, WIDTH))
 FIRST, SECOND = (normal(seed, (WIDTH, WIDTH), 0.5) for seed in (1, 2))

@@ -9,8 +9,6 @@ from jax.sharding import PartitionSpec
 
 from sigjax.probe import diagnose
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = jnp.linspace(-1, 1, 24).reshape(8, 3)
 
 

@@ -10,8 +10,6 @@ import sigjax.nn as snn
 from sigjax.probe import diagnose, value_and_grad
 from tests.draws import normal
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = normal(0, (8, 6, 4))
 
 

@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from sigjax.probe import History, diagnose, value_and_grad
 from tests.draws import normal
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized", "standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 # Of a leaf's largest element, in units in its last place: taps change what XLA fuses, and with it
 # the order of sums.

@@ -9,8 +9,6 @@ from flax import nnx
 
 from sigjax.probe import safe_norm, watch
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def test_norms_are_those_of_every_nth_gradient_and_updates_pass():
     optimizer = optax.chain(watch(every=3), optax.sgd(1.0))

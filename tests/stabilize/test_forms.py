@@ -10,8 +10,6 @@ from jax import lax
 import sigjax
 from sigjax import stabilize
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 POINTS = np.array([-80, -30, -8, -3, -0.4, 0.1, 2, 5, 17, 40, 80], np.float32)
 
 
@@ -65,6 +63,7 @@ def assert_within_ulps(found, expected, ulps):
     np.testing.assert_array_less(np.abs(np.asarray(found, np.float64) - expected), ulps * spacing)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMS)
 def test_values_and_derivatives_are_right(name):
     form, exact = FORMS[name]

@@ -9,8 +9,6 @@ from jax import lax
 import sigjax
 from sigjax import StabilizeWarning, stabilize
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = np.array([[-30.0, -3.0, 0.5, 2.0], [17.0, 20.0, 40.0, 80.0], [-80.0, -17.0, 1.0, 3.0]])
 x = jnp.asarray(X, jnp.float32)
 sigmoid = jax.nn.sigmoid

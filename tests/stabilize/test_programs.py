@@ -14,8 +14,6 @@ from flax import nnx
 
 from sigjax import stabilize
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = jnp.array([-3.0, 0.5, 17.0])
 SCALE = 2.0
 WEIGHT = jnp.array(2.0)

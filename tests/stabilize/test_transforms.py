@@ -16,8 +16,6 @@ from jax.sharding import PartitionSpec as P
 import sigjax
 from sigjax import StabilizeWarning, stabilize
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 X = jnp.array([-3.0, 0.5, 17.0, 30.0])
 
 
@@ -166,6 +164,7 @@ def test_refuses_what_is_no_function():
         stabilize(3)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("cell", [nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell])
 def test_flax_cells_keep_their_values(cell):
     rnn = nnx.RNN(cell(5, 7, rngs=nnx.Rngs(0)))

@@ -7,8 +7,6 @@ from scipy.integrate import solve_ivp
 
 from sigjax.theory import saxe_curve, saxe_half_time, sigmoid_gradient_bound
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def test_bound_is_the_chain_of_norms_over_four():
     rng = np.random.default_rng(1)

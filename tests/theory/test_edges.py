@@ -16,8 +16,6 @@ from sigjax.theory import (
     sigmoid_gradient_bound,
 )
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 TINY = float(jnp.finfo(jnp.float32).tiny)
 
 

@@ -7,8 +7,6 @@ import pytest
 
 from sigjax.theory import critical_line, jacobian_density, jacobian_moments
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def linear(x):
     return x

@@ -16,8 +16,6 @@ from sigjax.theory import (
     mean_field,
 )
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def hard_tanh(x):
     return jnp.clip(x, -1, 1)

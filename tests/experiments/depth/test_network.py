@@ -18,8 +18,6 @@ from experiments.depth._network import SEED_AXES, PlainNetwork, draw_weights, la
 from experiments.depth._normalization import NORMS
 from experiments.depth._profile import log10_magnitude
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def draw(name="standard", activation="sigmoid", *, seeds=1, depth=5, width=24):
     kernel, gain = weight_initializer(name, activation)

@@ -11,8 +11,6 @@ from experiments.depth._contestants import contestants
 from experiments.depth._initializers import weight_initializer
 from experiments.depth._network import PlainNetwork, draw_weights
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.slow
 def test_contestants_agree():

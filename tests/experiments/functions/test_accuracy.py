@@ -10,6 +10,8 @@ from experiments.functions import accuracy
 from experiments.harness.usage import UsageError
 from experiments.oracle.partials import errors, evaluate, truths
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 JOINTS = ("logaddexp", "sigmoid_binary_cross_entropy")
 
 

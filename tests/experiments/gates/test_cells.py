@@ -8,8 +8,6 @@ from flax import nnx
 
 from experiments.gates import _cells as cells
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.usefixtures("standard_promotion")
 def test_what_is_computed_again_is_what_flax_would_have_kept():

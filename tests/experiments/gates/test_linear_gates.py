@@ -10,8 +10,6 @@ import pytest
 from experiments.gates import linear_gates
 from experiments.gates._clipped_rg_lru import clipped_rg_lru
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.proof
 def test_all_claims_but_the_trained_hold(small_run):

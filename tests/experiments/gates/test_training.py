@@ -9,8 +9,6 @@ import sigjax.nn as snn
 from experiments.gates import _tasks as tasks
 from experiments.gates._training import SequenceModel, train
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.usefixtures("standard_promotion")
 def test_training_learns_what_needs_no_memory():

@@ -43,6 +43,7 @@ def inputs(name):
     return values[(values > 0) & (values < 1)] if name in UNIT else values
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "order"), [(name, order) for name in TRUTHS for order in range(len(TRUTHS[name]))]
 )

@@ -13,8 +13,6 @@ from sigjax.nn._rg_lru._forgetting import forgetting, log_scale
 from tests.nn.rg_lru import reference
 from tests.nn.rg_lru.units import FEATURES, data, float64, program, unit, weights_of
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 MEMORIES = 10.0 ** np.arange(9)
 
 

@@ -10,8 +10,6 @@ from jax.sharding import PartitionSpec as P
 from sigjax.nn._rg_lru._sequence import CHUNK
 from tests.nn.rg_lru.units import data, program, unit
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.parametrize(
     ("place", "state"),

@@ -18,8 +18,6 @@ from tests.nn.rg_lru.units import (
     weights_of,
 )
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def close(found, expected, tolerance):
     """Relative to the largest element of each array."""

@@ -3,14 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 
 import sigjax.nn as snn
 from tests.nn.rg_lru import reference
 from tests.nn.rg_lru.units import FEATURES, data, unit, weights_of
-
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 
 def test_packed_sequences_are_single_ones():

@@ -12,8 +12,6 @@ from sigjax.nn._rg_lru._sequence import CHUNK
 from tests.nn.rg_lru import reference
 from tests.nn.rg_lru.units import Doubled, data, float64, program, unit, weights_of
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def test_radii_are_uniform_by_area_in_the_ring():
     draws = 20_000

@@ -16,8 +16,6 @@ from tests.nn.router.definition import (
     weights_by_definition,
 )
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.parametrize(
     "groups",

@@ -11,8 +11,6 @@ import sigjax.nn as snn
 from tests.nn.router.definition import routed
 from tests.nn.router.mixtures import EXPERTS, KERNELS, TOKENS, a_router, every_expert, mixture
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def careless_dot(rows, kernels, sizes):
     """A product that leaves NaN where there is no group, forward and in reverse."""

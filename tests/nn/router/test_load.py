@@ -11,8 +11,6 @@ from flax import nnx
 import sigjax.nn as snn
 from tests.nn.router.definition import BIAS, EXPERTS, LOGITS, routed, router_of_logits
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.parametrize("factor", [0.5, 1.25])
 def test_what_exceeds_the_capacity_is_dropped_in_order(factor):

@@ -12,8 +12,6 @@ from jax.sharding import PartitionSpec as P
 from tests.nn.router.definition import routed
 from tests.nn.router.mixtures import KERNELS, TOKENS, a_router, mixture
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.parametrize("shape", [pytest.param((1, 4), marks=pytest.mark.proof), (2, 2)])
 def test_experts_over_an_axis_of_a_mesh(shape):

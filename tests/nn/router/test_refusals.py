@@ -6,8 +6,6 @@ import pytest
 
 from tests.nn.router.definition import LOGITS, router_of_logits
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 @pytest.mark.parametrize(
     ("change", "message"),

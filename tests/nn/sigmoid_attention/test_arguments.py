@@ -23,10 +23,8 @@ from tests.nn.sigmoid_attention.reference import (
     visible,
 )
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
-
-@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
+@pytest.mark.usefixtures("small_blocks")
 def test_arguments_mean_what_they_mean_to_jax_nn():
     """With the identity as values the outputs are the weights: the same of them are not 0."""
     query, key = QUERY[..., :1].repeat(S, -1), KEY[..., :1].repeat(S, -1)

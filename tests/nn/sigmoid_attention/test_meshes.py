@@ -8,8 +8,6 @@ from jax.sharding import PartitionSpec as P
 
 from tests.nn.sigmoid_attention.reference import attention
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 # inputs' shardings: of queries, of keys and values, and of the outputs
 MESHES = {
     "batch and heads": (P("d", None, "m"), P("d", None, "m"), P("d", None, "m")),
@@ -25,7 +23,7 @@ MORE_MESHES = {
 }
 
 
-@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(
     ("kind", "places"),
     [

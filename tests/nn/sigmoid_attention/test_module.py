@@ -9,8 +9,6 @@ from flax import nnx
 
 import sigjax.nn as snn
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 INPUTS = np.random.default_rng(0).normal(size=(2, 6, 8)).astype(np.float32)
 
 

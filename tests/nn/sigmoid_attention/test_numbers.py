@@ -38,7 +38,7 @@ def outputs_and_gradients(query, key, value, ct, options):
     return outputs, *pull(ct)
 
 
-@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
+@pytest.mark.usefixtures("small_blocks")
 def test_values_and_gradients_are_those_of_float64():
     """Relative to the sums of absolute terms."""
     cases = CASES | TERMS
@@ -88,7 +88,7 @@ def plain(query, key, value, bias):
     return jnp.einsum("bnts,bsnh->btnh", jnp.where(seen, jax.nn.sigmoid(logits), 0), value)
 
 
-@pytest.mark.usefixtures("small_blocks", "hardly_optimized")
+@pytest.mark.usefixtures("small_blocks")
 def test_every_mode_and_order_under_vmap():
     def blocked(query, key, value, bias):
         return attention(query, key, value, bias, is_causal=True)
