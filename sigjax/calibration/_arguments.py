@@ -1,5 +1,6 @@
 """What the package accepts, made an array, and checked wherever its values can be seen."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -43,9 +44,7 @@ def floating(name: str, x: Values) -> Array:
     array = _real(name, x)
     kept = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) else jnp.result_type(float)
     wide = jnp.dtype(jnp.float32) if kept.itemsize < 4 else kept
-    # Converted before JAX sees it: JAX would wrap whole numbers of 64 bits around to 32.
-    with np.errstate(over="ignore"):
-        return jnp.asarray(array.astype(jax.dtypes.canonicalize_dtype(wide)))
+    return _as_jax(array, jax.dtypes.canonicalize_dtype(wide))
 
 
 def in_one_dtype(*arrays: ArrayLike) -> tuple[Array, ...]:
@@ -79,14 +78,25 @@ def labels_of(examples: Size, labels: Values) -> Array:
     if array.shape != (examples,):
         raise ValueError(f"labels must have shape {(examples,)}, not {array.shape}")
     if array.dtype == bool:
-        return jnp.asarray(array)
+        return _as_jax(array, array.dtype)
     if jnp.issubdtype(array.dtype, jnp.floating):
         return floating("labels", array)
     whole = np.iinfo(jnp.result_type(int))
     if not isinstance(array, Array) and array.dtype.itemsize == 8:
         # What 32 bits do not hold is no class; clipped, it stays none.
         array = np.clip(array, max(whole.min, np.iinfo(array.dtype).min), whole.max)
-    return jnp.asarray(array.astype(whole.dtype))
+    return _as_jax(array, whole.dtype)
+
+
+def _as_jax(array: Array | np.ndarray, dtype: np.dtype) -> Array:
+    """Converted before JAX sees it: JAX would wrap whole numbers of 64 bits around to 32.
+
+    A constant of a traced function stays one, whose values can be seen.
+    """
+    traced = isinstance(array, jax.core.Tracer)
+    now = contextlib.nullcontext() if traced else jax.ensure_compile_time_eval()
+    with now, np.errstate(over="ignore"):
+        return jnp.asarray(array.astype(dtype))
 
 
 def _real(name: str, x: Values) -> Array | np.ndarray:
@@ -119,7 +129,7 @@ def _is_traced_list(x: Values) -> bool:
 
 
 def require(
-    name: str, rule: str, given: Values, array: Array, valid: Predicate, *parameters: Array
+    name: str, rule: str, given: Values, array: Array, valid: Predicate, *parameters: ArrayLike
 ) -> Array:
     """Whether all examples are valid; where values can be seen they are, or there is an error.
 
@@ -136,14 +146,15 @@ def require(
     """
     if isinstance(array, jax.core.Tracer):
         return jnp.all(valid(array, *parameters))
-    first = int(_first_invalid(valid, array, *parameters))
+    with jax.ensure_compile_time_eval():
+        first = int(_first_invalid(valid, array, *parameters))
     if first < array.shape[0]:
         raise ValueError(f"{name} must {rule}, got {np.asarray(given)[first]} at index {first}")
     return jnp.ones((), bool)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _first_invalid(valid: Predicate, array: Array, *parameters: Array) -> Array:
+def _first_invalid(valid: Predicate, array: Array, *parameters: ArrayLike) -> Array:
     """The smallest index of an example that is not valid; beyond all if there is none."""
     examples = array.shape[0]
     index = lax.broadcasted_iota(jnp.result_type(int), array.shape, 0)
@@ -179,13 +190,13 @@ def classes_of(labels: Values, examples: Size, classes: int) -> tuple[Array, Arr
     """
     array = labels_of(examples, labels)
     if array.dtype == bool:
-        array = array.astype(jnp.int32)
+        array = _as_jax(array, jnp.dtype(jnp.int32))
     rule = f"be classes from 0 to {classes - 1}"
-    limit = jnp.asarray(classes, array.dtype)
+    limit = np.asarray(classes, array.dtype)
     return array, require("labels", rule, labels, array, _is_class, limit)
 
 
-def _is_class(labels: Array, classes: Array) -> Array:
+def _is_class(labels: Array, classes: ArrayLike) -> Array:
     return (labels >= 0) & (labels < classes) & (labels == jnp.round(labels))
 
 
@@ -198,15 +209,17 @@ def nonnegative_weights(weights: Values | None, like: Array) -> tuple[Array | No
     """
     if weights is None:
         return None, jnp.ones((), bool)
-    array = floating("weights", weights).astype(like.dtype)
+    array = _as_jax(floating("weights", weights), like.dtype)
     if array.shape != like.shape[:1]:
         raise ValueError(f"weights must have shape {like.shape[:1]}, not {array.shape}")
     rule = f"be finite, not negative and at most {_largest_weight(array.dtype):.2g}"
     valid = require("weights", rule, weights, array, _is_weight)
-    some = jnp.any(array > 0)
-    if not isinstance(some, jax.core.Tracer) and not some:
-        raise ValueError("weights must not all be 0: nothing would count")
-    return array, valid & some
+    if isinstance(array, jax.core.Tracer):
+        return array, valid & jnp.any(array > 0)
+    with jax.ensure_compile_time_eval():
+        if not jnp.any(array > 0):
+            raise ValueError("weights must not all be 0: nothing would count")
+    return array, valid
 
 
 def _is_weight(weights: Array) -> Array:

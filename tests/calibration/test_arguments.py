@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 from flax import nnx
 
-from sigjax.calibration import expected_calibration_error, fit_platt, fit_temperature
+from sigjax.calibration import (
+    expected_calibration_error,
+    fit_platt,
+    fit_temperature,
+    reliability_curve,
+)
 
 P = np.array([0.25, 0.375, 0.8125, 0.875, 0.625])  # which 16 bits hold
 Y = np.array([0, 1, 1, 1, 0])
@@ -119,6 +124,28 @@ def test_whole_scores_do_not_wrap():
 def test_lists_of_traced_numbers():
     found = jax.jit(lambda p: expected_calibration_error([p, 0.5], [0, 1]))(0.25)
     assert float(found) == 0.375
+
+
+# Of weights alone; scores and labels are constants of the traced function.
+OF_WEIGHTS = {
+    "error": lambda y, w: expected_calibration_error(P, y, weights=w),
+    "curve": lambda y, w: reliability_curve(jnp.float32(P), y, weights=w).frequency,
+    "platt": lambda y, w: fit_platt(jnp.float32(P), y, weights=w)(P),
+    "temperature": lambda y, w: fit_temperature(np.log(TWO), y, weights=w).temperature,
+}
+
+
+@pytest.mark.parametrize("name", OF_WEIGHTS)
+def test_constants_of_a_traced_function(name):
+    found = OF_WEIGHTS[name]
+    weights = jnp.float32([1, 2, 1, 0.5, 1])
+    np.testing.assert_allclose(
+        jax.jit(lambda w: found(Y, w))(weights), found(Y, weights), rtol=1e-6
+    )
+    with pytest.raises(ValueError, match=r"labels must be .* got 2 at index 1"):
+        jax.jit(lambda w: found([0, 2, 1, 1, 0], w))(weights)
+    with pytest.raises(ValueError, match="weights must not all be 0"):
+        jax.jit(lambda y: found(y, np.zeros(5)))(Y)
 
 
 BAD = {
