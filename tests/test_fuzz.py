@@ -68,6 +68,7 @@ def in_float64(function, x):
         return np.asarray(function(jnp.asarray(padded)))[: x.size].reshape(x.shape)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 @FEW
 @given(x=values())
@@ -80,6 +81,7 @@ def test_an_elementwise_function_gives_the_truth_in_every_shape(name, x):
     assert off_by(found, truth, dtype).max(initial=0) <= ALLOWED[dtype]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 @pytest.mark.parametrize("number", [0.25, np.float32(0.25), jnp.float32(0.25)])
 def test_scalars_are_weak_where_those_of_jax_nn_are(name, number):

@@ -65,7 +65,7 @@ def test_fused_with_neighbours(name, dtype):
     )
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_forward_and_reverse_mode_agree_to_the_third_order(name):
     f = getattr(sigjax, name)

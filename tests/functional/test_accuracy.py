@@ -20,7 +20,7 @@ DERIVATIVES = [(name, order) for name, orders in TRUTHS.items() for order in ran
 FAITHFUL = [name for name in TRUTHS if subjects.has("sigjax faithful", name, "float32")]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
 def test_every_16_bit_number_is_rounded_once(name, order, dtype):

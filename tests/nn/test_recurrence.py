@@ -28,7 +28,7 @@ from tests.nn.recurrences import (
 )
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "layers", "sequences", "dtype"), CASES, ids=str)
 def test_values_and_both_modes_are_those_of_loops(name, layers, sequences, dtype):
     sequences = SEQUENCES[sequences]
@@ -64,6 +64,7 @@ def test_values_and_both_modes_are_those_of_loops(name, layers, sequences, dtype
     np.testing.assert_allclose((forward, reverse), slope, rtol=0, atol=bound * (10 + abs(slope)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CELLS)
 def test_called_layers_give_what_the_recurrence_gives(name):
     sequences = SEQUENCES["all"]

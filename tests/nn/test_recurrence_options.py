@@ -11,6 +11,7 @@ import sigjax.nn as snn
 from tests.nn.recurrences import CELLS, HIDDEN, IN, SLOTS, STEPS, build
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CELLS)
 def test_the_layers_of_lora_learn_and_are_found(name):
     rnn = snn.RNN(build(name, "LoRA"))

@@ -55,7 +55,7 @@ PLACES = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("place", "kind"),
     [*((place, EXPLICIT) for place in PLACES), ("features of both", AUTO)],
@@ -100,7 +100,7 @@ def test_manual_axes_give_what_one_device_gives(name):
     assert_same(found, expected)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("kind", "features"), [(EXPLICIT, False), (AUTO, False), (AUTO, True)], ids=str
 )

@@ -33,6 +33,7 @@ def loss_fn(parameters, x):
     return jnp.mean(x.astype(jnp.float32)) + total.astype(jnp.float32)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_on_the_host_and_in_the_program(dtype):
     x = jnp.ones((8, SIZES[0]), dtype)

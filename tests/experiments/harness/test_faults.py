@@ -55,6 +55,7 @@ def check_whole(run, expected):
     json.loads((run / "provenance.json").read_text("utf-8"))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO])
 def test_whichever_write_fails_the_run_goes_on_when_there_is_room(
     command, tmp_path, monkeypatch, error
