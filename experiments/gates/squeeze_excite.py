@@ -269,25 +269,29 @@ def plot(dataset: xr.Dataset) -> Figure:
     between.legend()
     names = ["none" if r == _NONE else str(int(r)) for r in dataset["reduction"].values]
     rows = np.arange(len(names))
-    for seed in dataset["seed"].values:
-        accuracy.plot(rows, dataset["accuracy"].sel(seed=seed), ".", color="0.6")
     mean = dataset["accuracy"].mean("seed")
     seeds = dataset.sizes["seed"]
-    error = dataset["accuracy"].std("seed", ddof=1) / seeds**0.5 if seeds > 1 else 0 * mean
-    accuracy.errorbar(rows, mean, error, fmt="o", color="C0", capsize=3, label="mean, its error")
+    if seeds > 1:
+        for seed in dataset["seed"].values:
+            accuracy.plot(rows, dataset["accuracy"].sel(seed=seed), ".", color="0.6")
+        error = dataset["accuracy"].std("seed", ddof=1) / seeds**0.5
+        label = "mean, its error (grey: seeds)"
+        accuracy.errorbar(rows, mean, error, fmt="o", color="C0", capsize=3, label=label)
+        accuracy.legend()
+    else:
+        accuracy.plot(rows, mean, "o", color="C0")
     accuracy.axhline(float(mean.sel(reduction=_NONE)), color="0.3", linewidth=1, linestyle=":")
     accuracy.set_xticks(rows, names)
     accuracy.set_xlabel("reduction r")
     accuracy.set_ylabel(f"share of {_TEST} test digits (1)")
-    accuracy.set_title(f"reduction ablation (grey: seeds){_verdict(dataset)}")
-    accuracy.legend()
+    accuracy.set_title(f"reduction ablation\n{_verdict(dataset)}")
     return figure
 
 
 def _verdict(dataset: xr.Dataset) -> str:
     """What the title of the ablation says of the gain."""
     if dataset.sizes["seed"] < 2:
-        return ""
+        return "one seed: no finding"
     mean, error = gain(dataset)
     seen = "outside" if abs(mean) > 2 * error else "within"
-    return f"\ngates: {mean:+.4f} ± {error:.4f}, {seen} the scatter"
+    return f"gates: {mean:+.4f} ± {error:.4f}, {seen} the scatter"

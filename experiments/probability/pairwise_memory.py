@@ -143,11 +143,12 @@ def plot(dataset: xr.Dataset) -> Figure:
     for axis, (variable, unit, label) in zip(axes, panels, strict=True):
         for chunk in dataset["chunk"].values:
             name = "all pairs at once" if chunk == _WHOLE else f"chunks of {chunk} texts"
-            values = dataset[variable].sel(chunk=chunk) / unit
-            axis.plot(dataset["pairs"], values, "o-", label=name)
+            values = (dataset[variable].sel(chunk=chunk) / unit).dropna("pairs")
+            axis.plot(values["pairs"], values, "o-", label=name)
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
-        axis.set_xticks(dataset["pairs"].values, [f"{p:,}" for p in dataset["pairs"].values])
+        seen = dataset[variable].dropna("pairs", how="all")["pairs"].values
+        axis.set_xticks(seen, [f"{pairs:,}" for pairs in seen])
         axis.set_xlabel("pairs in the batch")
         axis.set_ylabel(label)
         axis.set_title("loss and all four gradients")

@@ -211,6 +211,7 @@ def plot(dataset: xr.Dataset) -> Figure:
         axis.set_xlabel("step of training")
         axis.set_ylabel("cross-entropy of all images (nat)")
         share = float(dataset["frequency"].sel(problem=problem, bias="prior"))
-        axis.set_title(f"{problem}: {share:.1%} positives")
+        told = "positives" in problem
+        axis.set_title(problem if told else f"{problem}: {share:.0%} positives")
     axes[0].legend()
     return figure

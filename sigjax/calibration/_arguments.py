@@ -93,10 +93,14 @@ def _as_jax(array: Array | np.ndarray, dtype: np.dtype) -> Array:
 
     A constant of a traced function stays one, whose values can be seen.
     """
-    traced = isinstance(array, jax.core.Tracer)
-    now = contextlib.nullcontext() if traced else jax.ensure_compile_time_eval()
+    now = contextlib.nullcontext() if _is_traced(array) else jax.ensure_compile_time_eval()
     with now, np.errstate(over="ignore"):
         return jnp.asarray(array.astype(dtype))
+
+
+def _is_traced(array: object) -> bool:
+    """Whether its values cannot be seen."""
+    return isinstance(array, jax.core.Tracer)
 
 
 def _real(name: str, x: Values) -> Array | np.ndarray:
@@ -123,9 +127,7 @@ def _real(name: str, x: Values) -> Array | np.ndarray:
 
 
 def _is_traced_list(x: Values) -> bool:
-    return isinstance(x, (list, tuple)) and any(
-        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)
-    )
+    return isinstance(x, (list, tuple)) and any(map(_is_traced, jax.tree.leaves(x)))
 
 
 def require(
@@ -144,7 +146,7 @@ def require(
     Raises:
       ValueError: for the first example that is not valid.
     """
-    if isinstance(array, jax.core.Tracer):
+    if _is_traced(array):
         return jnp.all(valid(array, *parameters))
     with jax.ensure_compile_time_eval():
         first = int(_first_invalid(valid, array, *parameters))
@@ -213,17 +215,18 @@ def nonnegative_weights(weights: Values | None, like: Array) -> tuple[Array | No
     if array.shape != like.shape[:1]:
         raise ValueError(f"weights must have shape {like.shape[:1]}, not {array.shape}")
     rule = f"be finite, not negative and at most {_largest_weight(array.dtype):.2g}"
-    valid = require("weights", rule, weights, array, _is_weight)
-    if isinstance(array, jax.core.Tracer):
-        return array, valid & jnp.any(array > 0)
-    with jax.ensure_compile_time_eval():
-        if not jnp.any(array > 0):
-            raise ValueError("weights must not all be 0: nothing would count")
-    return array, valid
+    each = require("weights", rule, weights, array, _is_weight)
+    some = require("weights", "not all be 0", weights, array, _is_among_some)
+    return array, each & some
 
 
 def _is_weight(weights: Array) -> Array:
     return (weights >= 0) & (weights <= _largest_weight(weights.dtype))
+
+
+def _is_among_some(weights: Array) -> Array:
+    """Nothing would count if all were 0."""
+    return jnp.full(weights.shape, jnp.any(weights > 0))
 
 
 def _largest_weight(dtype: np.dtype) -> float:
