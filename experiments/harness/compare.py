@@ -164,17 +164,28 @@ def lines(comparisons: Comparisons) -> Iterator[str]:
 def write_comparison(path: Path, comparisons: Comparisons) -> Path:
     """Writes the same as a page, with the figures side by side; returns its path."""
 
-    def picture(run: StoredRun) -> str | None:
-        file = run.file("figure.png")
-        return Path(os.path.relpath(file, path.parent)).as_posix() if file else None
+    def pictures(pair: Comparison) -> list[tuple[str | None, str | None]]:
+        """Where the figures of both runs are, row by row."""
+        rows = []
+        for name in ("figure.png", "details.png"):
+            files = [run.file(name) for run in (pair.before, pair.after)]
+            if any(files):
+                old, new = (_address(file, path.parent) if file else None for file in files)
+                rows.append((old, new))
+        return rows
 
     shared = sorted(comparisons.shared, key=lambda pair: not pair.changed)
     return write_page(
         path,
         "compare.html",
         comparisons=comparisons,
-        pairs=[(pair, picture(pair.before), picture(pair.after)) for pair in shared],
+        pairs=[(pair, pictures(pair)) for pair in shared],
     )
+
+
+def _address(file: Path, folder: Path) -> str:
+    """Of a file, for a page in the folder."""
+    return Path(os.path.relpath(file, folder)).as_posix()
 
 
 def _runs(results: Path) -> dict[tuple[str, str], StoredRun]:

@@ -31,7 +31,8 @@ def publish_gallery(
 
     Args:
       results: folder of finished runs.
-      folder: the gallery's; what is there of other experiments stays.
+      folder: the gallery's; what is there of other experiments stays, what is there of the same
+        ones and is no longer made is removed.
       package: what the experiments are of.
       preset: the size.
       limit: of all files of the gallery, in bytes.
@@ -44,6 +45,7 @@ def publish_gallery(
     """
     said: list[str] = []
     pending: dict[str, bytes] = {}
+    obsolete: set[Path] = set()
     published = read(folder)
     known = experiment.names(package)
     for name, runs in newest(results, "cpu").items():
@@ -58,13 +60,21 @@ def publish_gallery(
         published[name] = result
         changed = _changed(folder, files)
         pending |= changed
+        obsolete |= _own_files(folder, name) - {folder / file for file in files}
         said.append(f"{name}: published {f'from {run.folder}' if changed else 'before'}")
     pending |= _changed(folder, {"index.md": index(published, package).encode()})
-    _check_size(folder, pending, limit)
+    _check_size(folder, pending, obsolete, limit)
     storage.make_folder(folder)
     for file, content in pending.items():
         storage.write_bytes(folder / file, content)
+    for path in obsolete:
+        path.unlink()
     return said
+
+
+def _own_files(folder: Path, name: str) -> set[Path]:
+    """What the gallery has of an experiment."""
+    return {*folder.glob(f"{name}.*"), *folder.glob(f"{name}-details.*")}
 
 
 def _changed(folder: Path, files: dict[str, bytes]) -> dict[str, bytes]:
@@ -127,8 +137,9 @@ def _files(run: StoredRun, package: str) -> tuple[dict[str, bytes], Published]:
     return files, result
 
 
-def _check_size(folder: Path, pending: dict[str, bytes], limit: int) -> None:
-    sizes = {path.name: path.stat().st_size for path in folder.glob("*.*")}
+def _check_size(folder: Path, pending: dict[str, bytes], obsolete: set[Path], limit: int) -> None:
+    kept = set(folder.glob("*.*")) - obsolete
+    sizes = {path.name: path.stat().st_size for path in kept}
     sizes |= {name: len(content) for name, content in pending.items()}
     if sum(sizes.values()) > limit:
         largest = max(sizes, key=lambda name: sizes[name])

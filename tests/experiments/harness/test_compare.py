@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import pytest
 
@@ -123,13 +124,16 @@ def test_results_that_differ(store, compare):
 
 def test_the_page_is_whole(store, compare, tmp_path):
     first = store("one", EQUAL)
-    (first / "figure.png").write_bytes(b"")
-    store("other", dataclasses.replace(EQUAL, measured=2.0))
+    second = store("other", dataclasses.replace(EQUAL, measured=2.0))
+    for path in (first / "figure.png", first / "details.png", second / "details.png"):
+        path.write_bytes(b"")
     assert compare("one other --html pages/page.html")[0] == 1
     text = (tmp_path / "pages" / "page.html").read_text("utf-8")
     assert 'src="../one/toy/quick-seed0/figure.png"' in text
     assert 'alt="A &lt;toy&gt;. The first run' in text
-    assert text.count("<img") == 1
+    details = ["../one/toy/quick-seed0/details.png", "../other/toy/quick-seed0/details.png"]
+    assert re.findall(r'src="([^"]*details.png)"', text) == details
+    assert text.count("<img") == 3
     assert '<span class="fails">verdict</span>' in text
     for tag in ("details", "table", "tr", "td", "div", "dl"):
         assert text.count(f"<{tag}>") + text.count(f"<{tag} ") == text.count(f"</{tag}>")

@@ -94,6 +94,18 @@ def test_a_second_figure_is_published_beside_the_first(run, package, tmp_path):
     assert "has no details.png" in _published(results, tmp_path, package)[0][0]
 
 
+def test_what_an_experiment_draws_no_more_is_removed(run, package, tmp_path):
+    results = run()
+    folder = tmp_path / "docs" / "gallery"
+    folder.mkdir(parents=True)
+    gone = [folder / "squares-details.png", folder / "squares-details.svg"]
+    others = [folder / "squares-and-roots.png", folder / "cubes-details.png"]
+    for path in gone + others:
+        path.write_bytes(b"old")
+    _published(results, tmp_path, package)
+    assert {path.name for path in folder.iterdir()} == FILES | {path.name for path in others}
+
+
 def test_other_settings_than_the_papers_are_not_published(run, package, tmp_path):
     said, folder = _published(run("--count", "5"), tmp_path, package)
     assert "other settings" in said[0]
