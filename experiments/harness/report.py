@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,13 +160,15 @@ def _shown(results: Path, run: StoredRun) -> Shown:
         for index, claim in enumerate(run.claims or (), start=1)
     )
     files = [(title, run.file(name)) for title, name in _FILES.items()]
-    details = _picture(results, run, "details", f"{anchor}-details", describe_details(run))
+    summary = str(run.record["summary"])
+    first, second = describe(summary, run.claims or ()), describe_details(summary, run.details)
+    details = _picture(results, run, "details", f"{anchor}-details", second)
     return Shown(
         anchor=anchor,
         record=run.record,
         claims=None if run.claims is None else claims,
         count=Counter(claim.verdict for claim in run.claims or ()),
-        figure=_picture(results, run, "figure", anchor, describe(run)),
+        figure=_picture(results, run, "figure", anchor, first),
         details=details if details.svg or details.path else None,
         files=[(title, path.relative_to(results).as_posix()) for title, path in files if path],
     )
@@ -181,20 +183,19 @@ def _picture(results: Path, run: StoredRun, name: str, prefix: str, finding: str
     )
 
 
-def describe(run: StoredRun) -> str:
+def describe(summary: str, claims: Sequence[Claim]) -> str:
     """What a run's figure shows, for somebody who does not see it: its summary and what came out.
 
     The first claim that fails is told, or else the first of all.
     """
-    summary = str(run.record["summary"])
-    if not run.claims:
+    if not claims:
         return summary
-    told = next((claim for claim in run.claims if claim.verdict == "fails"), run.claims[0])
+    told = next((claim for claim in claims if claim.verdict == "fails"), claims[0])
     beside = f" ({expected(told)})" if expected(told) else ""
-    counts = format_counts(claim.verdict for claim in run.claims)
+    counts = format_counts(claim.verdict for claim in claims)
     return f"{summary} {told.name}: {number(told.measured)}{beside}. Of its claims {counts}."
 
 
-def describe_details(run: StoredRun) -> str:
+def describe_details(summary: str, details: str) -> str:
     """What a run's second figure shows, for somebody who does not see it."""
-    return f"{run.record['summary']} In detail: {run.details}".strip()
+    return f"{summary} In detail: {details}".strip()

@@ -199,7 +199,7 @@ def main(argv: Sequence[str]) -> int:
         pages = _Pages(ROOT)
         pages.put("README.md", "gallery in brief", f"of {gallery.counted(gallery.read(folder))}.")
         pages.write()
-    print("\n".join(written) or "no finished run was found")
+    print("\n".join(written) or "no finished run was found; pages are made anew from records")
     return 0
 
 

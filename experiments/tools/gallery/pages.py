@@ -8,38 +8,42 @@ from experiments.harness.claims import Claim, Verdict
 from experiments.harness.notes import notes, without_tex
 from experiments.harness.pages import expected, number, tolerance
 from experiments.harness.papers import linked
+from experiments.harness.report import describe, describe_details
 from experiments.harness.table import format_counts
 
 from .record import Published
 
 
-def page(
-    result: Published, package: str, figures: Mapping[str, str], others: Mapping[str, str]
-) -> str:
+def page(result: Published, package: str) -> str:
     """A result with its figures, claims, and where it comes from.
+
+    All of it is what the published record says, and today's docstring of the experiment.
 
     Args:
       result: as published.
       package: what the experiment is of.
-      figures: what each shows, for somebody who does not see it, by its file.
-      others: files beside it, by what they are.
     """
     record = result.record
+    summary = str(record["summary"])
     verdicts = _counts(claim.verdict for claim in result.claims)
     changes = ", with changes that were not committed" if record["dirty"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     config = " ".join(
         f"--{key.replace('_', '-')} {_flag(v)}" for key, v in record["config"].items()
     )
-    links = ", ".join(f"[{what}]({name})" for what, name in others.items())
+    links = ", ".join(f"[{what}]({name})" for what, name in _others(result).items())
     thinned = f" The data keep {record['thinned']}." if record["thinned"] else ""
-    hero, *details = [f"![{_sentence(shows)}]({file})" for file, shows in figures.items()]
+    hero = f"![{_sentence(describe(summary, result.claims))}]({result.name}.png)"
+    details = []
+    if f"{result.name}-details.png" in record["files"]:
+        told = _sentence(describe_details(summary, record["details"]))
+        details = ["## In detail", f"![{told}]({result.name}-details.png)"]
     parts = [
         f"# {result.name}",
-        _sentence(record["summary"]),
+        _sentence(summary),
         hero,
         *(plain(note) for note in notes(package, result.name)),
-        *(["## In detail", *details] if details else []),
+        *details,
         f"## Claims: {verdicts}",
         _table(result.claims),
         "## Where it comes from",
@@ -52,6 +56,14 @@ def page(
         f"Files: {links}.{thinned}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _others(result: Published) -> dict[str, str]:
+    """The files beside a page, by what they are."""
+    name = result.name
+    drawn = {f"{name}.svg": "figure as SVG", f"{name}-details.svg": "details as SVG"}
+    found = {"data (netCDF)": f"{name}.nc", "claims (JSON)": f"{name}.json"}
+    return found | {drawn[file]: file for file in result.record["files"] if file in drawn}
 
 
 def index(results: Mapping[str, Published], package: str) -> str:
@@ -112,7 +124,7 @@ def _table(claims: list[Claim]) -> str:
 
 def _source(source: str) -> str:
     pieces = linked(source)
-    return "".join(f"[{plain(text)}]({to})" if to else plain(text) for text, to in pieces)
+    return "".join(f"[{_unmarked(text)}]({to})" if to else _unmarked(text) for text, to in pieces)
 
 
 def _counts(verdicts: Iterable[Verdict]) -> str:
@@ -128,7 +140,11 @@ def _sentence(text: str) -> str:
 
 def plain(text: str) -> str:
     """Text in which Markdown finds nothing to mark."""
-    return re.sub(r"([\\`*_{}\[\]<>|$#~^])", r"\\\1", " ".join(text.split()))
+    return _unmarked(" ".join(text.split()))
+
+
+def _unmarked(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>|$#~^])", r"\\\1", text)
 
 
 def _flag(value: object) -> str:

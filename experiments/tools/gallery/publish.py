@@ -6,7 +6,6 @@ from pathlib import Path
 
 from experiments.harness import experiment, storage
 from experiments.harness.code import SHOWS, code_digest
-from experiments.harness.report import describe, describe_details
 from experiments.harness.stored import StoredRun, newest
 from experiments.harness.usage import UsageError
 
@@ -16,7 +15,6 @@ from .pages import index, page
 from .record import Published, read, record_of
 
 LARGEST = 15_000_000  # bytes of the whole gallery
-_TOLD = {"figure": describe, "details": describe_details}  # figures in words
 
 
 def publish_gallery(
@@ -31,8 +29,8 @@ def publish_gallery(
 
     Args:
       results: folder of finished runs.
-      folder: the gallery's; what is there of other experiments stays, what is there of the same
-        ones and is no longer made is removed.
+      folder: the gallery's; pages of other experiments are made anew from their records, what
+        else is there of them stays; what is there of the same ones and is no longer made goes.
       package: what the experiments are of.
       preset: the size.
       limit: of all files of the gallery, in bytes.
@@ -56,13 +54,15 @@ def publish_gallery(
         if reason:
             said.append(f"{name}: not published, {reason}")
             continue
-        files, result = _files(run, package)
+        files, result = _files(run)
         published[name] = result
         changed = _changed(folder, files)
         pending |= changed
-        obsolete |= _own_files(folder, name) - {folder / file for file in files}
+        obsolete |= _own_files(folder, name) - {folder / file for file in (*files, f"{name}.md")}
         said.append(f"{name}: published {f'from {run.folder}' if changed else 'before'}")
-    pending |= _changed(folder, {"index.md": index(published, package).encode()})
+    texts = {f"{name}.md": page(result, package) for name, result in published.items()}
+    texts["index.md"] = index(published, package)
+    pending |= _changed(folder, {file: text.encode() for file, text in texts.items()})
     _check_size(folder, pending, obsolete, limit)
     storage.make_folder(folder)
     for file, content in pending.items():
@@ -110,11 +110,10 @@ def _unfit(run: StoredRun, package: str) -> str:
     return f"{run.folder} has no {missing[0]}" if missing else ""
 
 
-def _files(run: StoredRun, package: str) -> tuple[dict[str, bytes], Published]:
-    """Names and content of what is published; the JSON is last and tells if all are there."""
+def _files(run: StoredRun) -> tuple[dict[str, bytes], Published]:
+    """Names and content of what a page shows; the JSON is last and tells if all are there."""
     name = run.name
     stems = {"figure": name} | ({"details": f"{name}-details"} if run.file("details.png") else {})
-    others = {"data (netCDF)": f"{name}.nc", "claims (JSON)": f"{name}.json"}
     try:
         data, kept = small_data((run.folder / "data.nc").read_bytes())
         files = {
@@ -123,16 +122,12 @@ def _files(run: StoredRun, package: str) -> tuple[dict[str, bytes], Published]:
         }
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
-    shown = {f"{stem}.png": _TOLD[figure](run) for figure, stem in stems.items()}
     files[f"{name}.nc"] = data
     for figure, stem in stems.items():
         drawing = small_svg((run.folder / f"{figure}.svg").read_bytes())
         if drawing is not None:
             files[f"{stem}.svg"] = drawing
-            others[f"{figure} as SVG"] = f"{stem}.svg"
     result = Published(name, record_of(run, files, thinned(kept)))
-    text = page(result, package, shown, others)
-    files[f"{name}.md"] = text.encode()
     files[f"{name}.json"] = f"{json.dumps(result.record, indent=1)}\n".encode()
     return files, result
 

@@ -52,6 +52,7 @@ def record_of(run: StoredRun, files: Mapping[str, bytes], thinned: str) -> dict[
         "utc": record["utc"],
         "seconds": record["seconds"],
         "config": record["config"],
+        "details": run.details,
         "thinned": thinned,
         "files": {name: storage.digest(content) for name, content in files.items()},
         "claims": [claim.to_json() for claim in run.claims or ()],

@@ -18,7 +18,7 @@ from experiments.harness.usage import UsageError
 from experiments.tools.gallery import publish_gallery
 from experiments.tools.gallery.data import small_data
 from experiments.tools.gallery.figure import small_png
-from experiments.tools.gallery.pages import plain
+from experiments.tools.gallery.pages import page, plain
 from experiments.tools.gallery.record import damaged, read
 from experiments.tools.gallery.stale import stale
 
@@ -104,6 +104,19 @@ def test_what_an_experiment_draws_no_more_is_removed(run, package, tmp_path):
         path.write_bytes(b"old")
     _published(results, tmp_path, package)
     assert {path.name for path in folder.iterdir()} == FILES | {path.name for path in others}
+
+
+def test_a_page_is_made_anew_from_its_record(run, package, tmp_path):
+    _, folder = _published(run(), tmp_path, package)
+    before = (folder / "squares.md").read_text("utf-8")
+    record = read(folder)["squares"].record
+    assert f"Code `{record['digest']}` of commit" in before
+    rekeyed = dict(record, digest="0123abcd")
+    (folder / "squares.json").write_text(json.dumps(rekeyed), "utf-8")
+    said, _ = _published(tmp_path / "no results", tmp_path, package)
+    assert said == []
+    after = (folder / "squares.md").read_text("utf-8")
+    assert after == before.replace(record["digest"], "0123abcd")
 
 
 def test_other_settings_than_the_papers_are_not_published(run, package, tmp_path):
@@ -224,7 +237,8 @@ def test_what_is_published_is_of_the_experiments_and_whole():
     for name, result in results.items():
         assert damaged(folder, result) == []
         assert result.claims
-        assert (folder / f"{name}.md").exists()
+        text = (folder / f"{name}.md").read_text("utf-8")
+        assert text == page(result, "experiments"), f"`make publish` makes {name}.md anew"
         for picture in (f"{name}.png", f"{name}-details.png"):
             if picture in result.record["files"]:
                 assert (folder / picture).stat().st_size <= 150_000
