@@ -74,6 +74,9 @@ def index(results: Mapping[str, Published], package: str) -> str:
         "Every figure at its paper's size, with its data, claims and where it comes from, as "
         "`make publish` took it from finished runs. Of the claims of these "
         f"{counted(results)}.",
+        *_below_aim(results),
+        "The JSON of each says which code made it: `digest` is of what measured its data, `shown` "
+        "of what made claims and figure of them.",
     ]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
@@ -89,6 +92,17 @@ def index(results: Mapping[str, Published], package: str) -> str:
             names = "\n".join(result.name for result in shown)
             parts.append(f"```{{toctree}}\n:hidden:\n\n{names}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _below_aim(results: Mapping[str, Published]) -> list[str]:
+    """Where the numbers are that this project aims at and misses, if there are any."""
+    counts = {
+        name: sum(claim.verdict == "below its aim" for claim in result.claims)
+        for name, result in results.items()
+    }
+    most = sorted((name for name in counts if counts[name]), key=lambda name: -counts[name])
+    told = ", ".join(f"[{name}]({name}.md) {counts[name]}" for name in most)
+    return [f"Below an aim of this project: {told}."] if told else []
 
 
 def counted(results: Mapping[str, Published]) -> str:
