@@ -2,9 +2,7 @@
 
 import collections
 import gc
-import math
 import os
-import pathlib
 import sys
 
 import hypothesis
@@ -67,29 +65,16 @@ def _slice(items):
     return set((first | marked).values())
 
 
-# Of the 65,530 memory mappings that Linux allows a process.
-_MAPPINGS = 40_000
-
-
 @pytest.fixture(autouse=True, scope="module")
 def programs_are_dropped():
-    """A worker does not come to the number of memory mappings that Linux allows a process.
+    """No file finds programs that another has compiled, with other settings maybe.
 
-    Each compiled program holds some, and beyond it XLA ends with a segmentation fault. Until then
-    files share what is compiled for operations outside jit.
+    Nor does a worker come to the number of memory mappings that Linux allows a process (65,530):
+    each compiled program holds some, and beyond it XLA ends with a segmentation fault.
     """
     yield
-    if _mappings() > _MAPPINGS:
-        jax.clear_caches()
-        gc.collect()
-
-
-def _mappings():
-    """How many this process has; infinitely many where that is not told."""
-    try:
-        return pathlib.Path("/proc/self/maps").read_bytes().count(b"\n")
-    except OSError:
-        return math.inf
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +92,7 @@ def optimized(request):
     Elsewhere, to optimise so many small programs takes longer than to run them. XLA's own passes,
     such as fusion and the partitioning over a mesh, are as ever.
     """
-    jax.clear_caches()  # of what was compiled otherwise
+    jax.clear_caches()  # of what doctests have compiled
     jax.config.update("jax_disable_most_optimizations", request.config.getoption("--slice"))
     yield
     jax.config.update("jax_disable_most_optimizations", True)

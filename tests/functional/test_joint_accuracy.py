@@ -61,7 +61,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", LIMITS)
 def test_float32_at_the_limits_of_the_arithmetic(name):
     joint = JOINTS[name]

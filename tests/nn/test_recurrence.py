@@ -28,7 +28,7 @@ from tests.nn.recurrences import (
 )
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("name", "layers", "sequences", "dtype"), CASES, ids=str)
 def test_values_and_both_modes_are_those_of_loops(name, layers, sequences, dtype):
     sequences = SEQUENCES[sequences]

@@ -55,7 +55,7 @@ PLACES = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize(
     ("place", "kind"),
     [*((place, EXPLICIT) for place in PLACES), ("features of both", AUTO)],
@@ -81,6 +81,7 @@ def test_meshes_give_what_one_device_gives(name, place, kind):
     assert_same(found, expected)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CELLS)
 def test_manual_axes_give_what_one_device_gives(name):
     run, parameters = program(name)

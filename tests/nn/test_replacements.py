@@ -141,7 +141,7 @@ def value_and_gradients(model, inputs, of=nnx.Param):
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("name", MODULES)
 def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):
