@@ -9,7 +9,7 @@ over depth and weight variance, with 6 xi_c. Poole et al. 2016, NIPS 29, figures
 
     python -m experiments run mean_field
 
-Time on 2 CPU cores: quick 25 s, paper 1 h. Must show: chi_1 = 1 at weight variance
+Time on 2 CPU cores: quick 25 s, paper 42 min. Must show: chi_1 = 1 at weight variance
 1.76096 for tanh; drawn networks keep to the theory's q*, c*, xi_c and chi_1; deep ones train near
 the edge and nowhere else; the logistic has no edge below sigma_w = 10.
 """
