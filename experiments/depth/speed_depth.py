@@ -3,7 +3,7 @@
 Figure: none of a paper's; time of one reading of all weight gradient norms, for networks of
 depth 64, width 256, batch 128 and 16 seeds, and compile time against depth.
 Command: python -m experiments run speed_depth [--preset quick|paper]
-Time: quick 20 s, paper 3 min (2 CPU cores).
+Time: quick 20 s, paper 90 s (2 CPU cores).
 Must show: the scan with a scaled cotangent at 0.70 of a bare batched product's rate or more,
 1.6 times as fast as `vmap(grad(scan))`; a thousand layers compile in 1.5 times the time of ten.
 

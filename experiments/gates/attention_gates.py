@@ -8,7 +8,7 @@ a sigmoid gate behind it and without.
 
     python -m experiments run attention_gates
 
-Time on 2 CPU cores: quick 15 s, paper 15 min. Must show: with $b = 0$ the size grows as
+Time on 2 CPU cores: quick 15 s, paper 9 min. Must show: with $b = 0$ the size grows as
 $n^{0.5 \pm 0.05}$ for zero-mean values, with $b = -\log n$ its exponent is softmax's; a slope that
 keeps its digits where $1 - p$ has none left.
 """

@@ -7,7 +7,7 @@ the picture is that of Saper, Chou & Scammell 2001, Trends in Neurosciences 24:7
 
     python -m experiments run flip_flop
 
-Time on 2 CPU cores: quick 15 s, paper 30 s. Must show: bistable only for w g > 4; windows, folds
+Time on 2 CPU cores: quick 15 s, paper 15 s. Must show: bistable only for w g > 4; windows, folds
 and the magnetisation m = tanh(w m / 4) to 1e-6; the state jumps where the branch folds, not before.
 """
 

@@ -7,7 +7,7 @@ known for it; all formulas are in `sigjax.dynamics.SigmoidJoint`.
 
     python -m experiments run robot_joint
 
-Time on 2 CPU cores: quick 8 s, paper 15 s. Must show: natural frequency sqrt(K g / 4 J), damping
+Time on 2 CPU cores: quick 8 s, paper 8 s. Must show: natural frequency sqrt(K g / 4 J), damping
 ratio and overshoot of the linear formulas within 1 % for |g theta| <= 0.5; an undamped swing of
 1 rad at 0.970645 of the linear frequency; energy that never rises.
 """

@@ -7,7 +7,7 @@ as in public implementations of both.
 
     python -m experiments run sleep_wake
 
-Time on 2 CPU cores: quick 15 s, paper 25 s. Must show: 15.44 h awake and 8.56 h asleep in one
+Time on 2 CPU cores: quick 15 s, paper 18 s. Must show: 15.44 h awake and 8.56 h asleep in one
 episode a day; bistable between drives of 1.4503 and 2.4635 mV; the state leaves a branch where
 it folds, so the drive of falling asleep is above that of waking up.
 """
