@@ -1,7 +1,8 @@
 """Traced programs: which jaxprs an equation runs, and whose code it was traced from.
 
-What both packages need to know of a version of JAX stands here: names of primitives that call, and
-of the parameters that hold jaxprs, one class of jaxprs or two, where tracebacks are kept.
+What `_stabilize` and `probe` need to know of the version of JAX stands here: the names of
+primitives that call jaxprs and of the parameters that hold these, whether jaxprs have one class or
+two, and where tracebacks are kept.
 """
 
 from collections.abc import Iterator, Sequence

@@ -239,7 +239,11 @@ def _by_hand(function: Callable[..., Array], mesh: Any) -> Callable[..., Array]:
 
 
 def _pairs(name: str, kind: str) -> Sequence[tuple[str, str]]:
-    """Either half has every function, with every other of its pairs, and every pair."""
+    """The layouts that are tried.
+
+    On explicit axes either half takes every other pair of a function, in turn from the first or the
+    second on, so that it has all functions and, over all of them, all pairs.
+    """
     if kind in FEW:
         return FEW[kind]
     first = list(CASES).index(name) + list(AXES).index(kind)

@@ -28,7 +28,8 @@ SCORES = np.array([-2.0, 1.5, -0.5, 3.0, 0.25, -1.0], np.float32)
 OUTCOMES = np.array([0, 1, 1, 1, 0, 0])
 
 
-# Types of results that are no trees of arrays, and what is never a result.
+# Classes without a case: noted as cases return them, where results are no trees that show them;
+# and what no call returns.
 NOTED: set[type] = set()
 WARNINGS = (sigjax.StabilizeWarning,)
 

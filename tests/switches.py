@@ -59,9 +59,9 @@ LEFT_OUT = {
 
 # Results may differ by this, in units in the last place of the largest element.
 ULP = 2
-# A compiled program contracts products and sums, and adds in an order of its own. So sums differ
-# step by step: in a module's gradients, which are sums of such, and where iterations end that are
-# told to come as near as a tolerance, in fits and on branches.
+# A compiled program contracts products and sums, and adds in an order of its own, so that sums
+# differ from those of the group "step by step": in gradients of modules, and in fits and branches,
+# whose iterations end anywhere within a tolerance.
 ULP_OF_SUMS = 32
 SUMS = ("nn.", "probe.value_and_grad", "calibration.fit_platt", "dynamics.continuation")
 

@@ -19,7 +19,9 @@ THEMES = {
     name: theme for theme, names in experiment.themes("experiments").items() for name in names
 }
 
-LEAST = 8  # letters of a name that stand in the code; what is put in is not looked at
+# So many characters of a claim's name must stand in the code; what an f-string puts in may be
+# anything.
+LEAST = 8
 
 
 def patterns(name):

@@ -26,7 +26,7 @@ def test_prior_bias_of_each_class():
 
 @pytest.mark.parametrize(("bias", "loss"), [(0.0, 0.693147), (None, 0.056002)])
 def test_first_loss_at_one_percent_positives(bias, loss):
-    """PAPERS: Lin et al. 2017, section 4.1."""
+    """Lin et al. 2017, section 4.1."""
     labels = jnp.arange(1000) < 10
     logit = prior_bias(0.01)(KEY, ()) if bias is None else jnp.float32(bias)
     found = sigmoid_binary_cross_entropy(logit, labels).mean()
@@ -67,7 +67,7 @@ def test_critical_weights(activation, std):
 
 
 def test_critical_weights_with_biases():
-    """PAPERS, computed: tanh at bias variance .05 is critical at weight variance 1.760955."""
+    """By adaptive quadrature: at bias variance .05 tanh is critical at weight variance 1.760955."""
     kernel = critical(jnp.tanh, 0.05**0.5)(KEY, (1024, 1024))
     assert float(kernel.var()) * 1024 == pytest.approx(1.760955, rel=5e-3)
 

@@ -19,8 +19,8 @@ SHAPES = ("triangle", "parallelogram", "ellipse")
 # Half lengths of the shapes' axes and their distance from the centre, in half images.
 _SIZES = (0.25, 0.6)
 _REACH = 0.55
-_HIDES = 2  # one shape may cover one of so many parts of the other
-# The second shape is redrawn this often until it hides little enough; 1 in 3 drawings does not.
+_HIDES = 2  # the overlap of two shapes may be 1/_HIDES of the smaller at most
+# The second shape is redrawn up to so many times, until that is so; 1 in 3 drawings overlaps more.
 _TRIES = 8
 
 

@@ -22,14 +22,14 @@ _YEAST = 40597  # OpenML: Elisseeff & Weston 2001, 2417 genes, 103 features, 14 
 
 
 class Split(NamedTuple):
-    """Features standardised by those of the training half, and what is to be told from them.
+    """Examples to train on and others to test on, features standardised by those of the former.
 
     Attributes:
       train_inputs: `[train, features]` float64.
       train_labels: `[train]` or `[train, labels]`, 0 and 1.
       test_inputs: `[test, features]`.
       test_labels: `[test]` or `[test, labels]`.
-      names: of the features, or of the labels where there are several.
+      names: of the features; of the two classes for a pair of digits; of several labels.
       centre: `[features]`, what was taken from each feature.
       scale: `[features]`, what it was then divided by.
     """

@@ -143,9 +143,9 @@ def layer_gradients(
         kept, `[depth, batch, width]`: no more of the memory depends on the depth.
 
     Returns:
-      `LayerGradients`, zeros beyond `depth`. Another mantissa of 0 is a gradient that is 0 in
-      exact arithmetic, or of a layer whose signal (not its gradient) or slope has left the
-      dtype's range: in float32 a sigmoid with all pre-activations beyond 87.
+      `LayerGradients`, zeros beyond `depth`. Up to there a mantissa of 0 says that the gradient is
+      0 in exact arithmetic, or that a layer's signal or slope (not its gradient) underflowed: in
+      float32 that of a sigmoid whose pre-activations are all beyond 87 in size.
     """
     count = weights.hidden.shape[0]
     layers = jnp.arange(count)

@@ -12,8 +12,8 @@ def orthogonal(key: Array, shape: Any, dtype: Any = jnp.float32, out_sharding: A
 
     A product of Householder reflections that turn normal vectors of 2, 3, ... n entries to an axis
     (Stewart 1980, SIAM J. Numer. Anal. 17:403), as the Q of a normal matrix is. LAPACK's QR spins
-    on every core, and several of them side by side hang on two (jaxlib 0.10.2); this takes its
-    time, and less than a hundredth of it beside other work.
+    on every core, and several QRs side by side hang on two cores (jaxlib 0.10.2). Beside other
+    work this takes less than a hundredth of LAPACK's time.
 
     Args:
       key: what to draw with.

@@ -20,8 +20,8 @@ ENSEMBLES = ("orthogonal", "gaussian")
 KERNELS = (orthogonal, GAUSSIAN)  # in the same order
 ACTIVATIONS = (jnp.tanh, jax.nn.relu)
 # Least singular value that is shown, over the largest: a little below it, the theory's density
-# cannot be computed. Most values of a deep Gaussian network lie there: what is drawn is the share
-# of values above s, which shows them as what is missing to 1 at the left edge.
+# cannot be computed. Most values of a deep Gaussian network are smaller still. So the share of the
+# values above s is drawn: what it lacks of 1 at the left edge is the share of those.
 _LEAST = 2e-3
 # Of the power method. The error of its Rayleigh quotient is the square of what is left of the other
 # eigenvectors, which depends on the gap at the spectrum's edge, of order width^(-2/3).

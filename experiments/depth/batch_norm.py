@@ -44,8 +44,9 @@ NETWORKS = ("without", "with")
 # second layer from the small ones, and of 5 from the large ones: beyond 4 for two in five.
 STARTS = {"small": 0.1, "large": 1.0}
 _FLAT = 4.0  # where the slope is 14.15 times smaller than at 0
-# Accuracies that one network has before the other: the steps it needs over the other's, and twice
-# the relative scatter of two seeds' means, from runs with seeds 0 to 3.
+# By start and accuracy: the steps until the network with normalisation first has that accuracy over
+# those of the one without, and as tolerance twice the relative scatter of two seeds' means, from
+# runs with seeds 0 to 3.
 _SPEEDUPS = {
     ("small", 0.5): (0.0104, 0.25),
     ("small", 0.8): (0.0207, 0.25),

@@ -113,7 +113,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
         return {"strength": strengths[indices], **dict(zip(STARTS, seen, strict=True))}
 
     found = over_devices(run, jax.random.split(key, config.seeds), one_by_one=True)
-    # A step is learning_rate of the time in which tau is 1.
+    # With tau = 1 a step of gradient descent takes a time of learning_rate.
     time = np.arange(config.steps // every) * every * config.learning_rate
     strength = np.asarray(found["strength"], np.float64)
     predicted = saxe_curve(

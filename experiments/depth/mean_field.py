@@ -43,7 +43,8 @@ DRAWN = (
     *((variance**0.5, BIAS_STD) for variance in (1.0, 1.5, 1.7, 2.0, 4.0)),
     *((weight_std, 0.3) for weight_std in (1.3, 2.5, 4.0)),
 )
-# So near the edge that a width of hundreds decides how far correlations go: shown, not held.
+# So near the edge that a width of hundreds decides how far correlations go: xi_c is no claim there,
+# and c* has three times the tolerance.
 _AT_THE_EDGE = (2, 3)
 
 

@@ -27,7 +27,7 @@ ACTIVATIONS = ("sigmoid", "silu", "softplus")
 _CALLS = 200  # that one timing spans: a call takes 5 us
 _DERIVATIVES = 10  # a derivative outside jit takes 500 us
 
-# Of one argument, and the two of several that have a peer: [ours, the peer's, second argument].
+# Functions of one argument, and the two of two arguments that have a peer: (ours, the peer's).
 _OF_ONE = tuple(name for name in JAX_PEERS if hasattr(sigjax, name))
 _OF_TWO: Mapping[str, tuple[Function, Function]] = {
     "logaddexp": (sigjax.logaddexp, jnp.logaddexp),

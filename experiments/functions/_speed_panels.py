@@ -11,7 +11,7 @@ from experiments.harness.style import COLOURS, MEANING
 
 _MARKS = ("o", "s", "x")
 _PACES = {"processor": "-", "pipelined": "--"}
-# Variables that hold seconds of [library], what they are of, and their dimension.
+# For each variable `NAME_seconds`: its dimension beside the library, and what the seconds are of.
 _LIGHT = {
     "call": ("called", "{}: call outside jit"),
     "grad": ("called", "{}: jax.grad outside jit"),

@@ -122,7 +122,10 @@ def _of_length(point: Mapping[str, Any], *, config: Config, key: Array) -> xr.Da
 
 
 def _slopes() -> xr.Dataset:
-    """Of the output by one logit: a query, a key with that logit and value 1, one with 0 and 0."""
+    """Slopes of the output by one logit.
+
+    A query sees two keys: one with that logit and the value 1, one with logit and value 0.
+    """
     logits = np.linspace(0, 40, 81)
 
     def output(form: str, logit: Array) -> Array:

@@ -38,7 +38,7 @@ class Code(NamedTuple):
         return cls(record["code"], versions["jax"], versions["flax"])
 
     def differences(self, today: "Code") -> str:
-        """In words, what is not what it is today."""
+        """What is another today, in words, as in "jax 0.10.2, today 0.11.0"."""
         pairs = zip(("code", "jax", "flax"), self, today, strict=True)
         return ", ".join(f"{what} {old}, today {new}" for what, old, new in pairs if old != new)
 
@@ -53,7 +53,7 @@ def code_digest(module: str, names: tuple[str, ...] = MEASURES) -> str:
 
     Args:
       module: the experiment's module, as in "experiments.depth.isometry".
-      names: what the digest is of, if not of the data.
+      names: of the module's functions whose code counts; unless given, of those that make data.
     """
     total = hashlib.sha256()
     for text in code_of(module, names):

@@ -29,8 +29,8 @@ class Difference:
     def change(self) -> Change | None:
         """What changed beyond tolerance.
 
-        A bound tolerates every number on its side of it, and a reported number, which has no
-        tolerance, all that do not change its verdict.
+        The measured number of a bound, or of a reported claim, may change as it likes while the
+        verdict stays the same.
         """
         before, after = self.before, self.after
         if before is None or after is None:
@@ -208,8 +208,8 @@ def _compared(before: StoredRun, after: StoredRun) -> Comparison:
 def _by_name(run: StoredRun) -> dict[str, Claim]:
     """The claims by what they are about.
 
-    Names may end in parentheses that say where the worst was found, which is measured itself: they
-    do not count where the rest tells the claims apart.
+    Names may end in parentheses that say where the worst was found. That is measured, too, and may
+    differ between runs: parentheses are dropped where no other claim has the same rest of a name.
     """
     if run.claims is None:
         raise UsageError(

@@ -13,7 +13,7 @@ def inline_svg(path: Path | None, prefix: str, label: str) -> str | None:
 
     Args:
       path: the file.
-      prefix: put before all its ids, which must be the page's only ones of their names.
+      prefix: put before all its ids, which no other element of the page may share.
       label: what somebody who does not see it is told.
     """
     if path is None or path.stat().st_size > _LARGEST:

@@ -6,7 +6,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-_SECONDS_TO_LEAVE = 0.01  # the callback that dropped it, before it is raised again
+# How long the callback that dropped an interrupt gets to return, before this is raised again.
+_SECONDS_TO_LEAVE = 0.01
 
 
 @contextlib.contextmanager

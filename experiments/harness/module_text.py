@@ -33,8 +33,10 @@ class ModuleText:
 
     Attributes:
       definitions: what binds a name, by the name.
-      imports: of a name, the module, and which of its names, or None for the module itself.
-      executed: what binds no name, runs a loop or a condition, or may be kept by a decorator.
+      imports: by the name that is bound, the module it comes from and its name there, or None where
+        it is that module itself.
+      executed: what may have effects when the module is imported: all but imports, assignments of
+        names and definitions; and definitions with a decorator of the module, which may keep them.
     """
 
     definitions: dict[str, Statements]

@@ -26,7 +26,7 @@ def carried_out(work: Callable[[], int]) -> int:
 
 
 def collect_seldom() -> None:
-    """Lets Python look for reference cycles a hundredth as often as it would.
+    """Lets Python look for reference cycles far less often than by default.
 
     Tracing makes many small objects that stay, and by default all of them are looked through
     again and again: some per cent of the processor time of experiments that mostly trace and

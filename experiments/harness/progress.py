@@ -35,7 +35,7 @@ def progress(
 
 def _lines(items: Sequence[Item], what: str, costs: Sequence[float]) -> Iterator[Item]:
     begun = shown = before = time.monotonic()
-    took: list[float] = []  # by the items that were measured
+    took: list[float] = []  # seconds of every item that is done, read or measured
     read = 0  # items that an earlier run left, which say nothing of what a new one takes
     for done, item in enumerate(items):
         now = time.monotonic()
@@ -57,8 +57,8 @@ def _lines(items: Sequence[Item], what: str, costs: Sequence[float]) -> Iterator
 def _left(took: Sequence[float], costs: Sequence[float]) -> float:
     """Seconds that the other items will take, at the rate of those that are done.
 
-    The first one also compiles what all share: if it took longer than its share at the others'
-    rate, it says nothing of them.
+    The first one also compiles what all share: if it took longer, for its cost, than each of the
+    others, it is left out.
     """
     done = len(took)
     rates = [seconds / cost for seconds, cost in zip(took, costs, strict=False)]

@@ -19,7 +19,8 @@ def code_of(module: str, names: Sequence[str]) -> Iterator[str]:
 
     Args:
       module: as in "experiments.depth.isometry".
-      names: those of them that the module has.
+      names: of the functions, classes and constants to begin with; those that the module lacks are
+        passed over.
     """
     walk = _Walk((module.partition(".")[0], *_PACKAGES))
     for name in names:

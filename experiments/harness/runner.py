@@ -142,9 +142,9 @@ def measure_share(request: Run, share: Share) -> str:
 
 
 def reused(request: Run) -> Run:
-    """The request, or that of a finished run by other code where today's has none.
+    """The request, or the newest one by other code that has a result, where today's code has none.
 
-    Says which and why.
+    It then prints which, and what differs in the code.
     """
     before = None if (request.folder / "provenance.json").exists() else request.made_before()
     if before is None:

@@ -20,8 +20,9 @@ SILU_ROOTS = {1: 1.2784645427610738, 2: 2.3993572805154677}
 ROOT_REACH = 0.1
 ROOT_LEAST = 2.0**-7
 
-# The same for every partial derivative of functions of several arguments: 1.5 ulp more in
-# float32 and float64, and what a hundredth of an ulp leaves to a sum before it is rounded once.
+# The same for every partial derivative of functions of several arguments: in float32 and float64
+# 1.5 ulp more; in 16 bits half an ulp for the one rounding at the end, and a hundredth for the
+# error of the float32 number that is rounded.
 JOINT_ULP = {
     "bfloat16": (0.51, 0.51, 0.51),
     "float16": (0.51, 0.51, 0.51),

@@ -46,8 +46,8 @@ def _larger_of_log_det(x: Any, low: Any, high: Any) -> Any:
     return max(abs(mp.log(high - low)), abs(x), mp.log(4))
 
 
-# Sums of which one argument may be the smallest of float64 cancel its 308 digits; in a short
-# interval of huge numbers y - low and high - y cancel 600.
+# Decimal digits of a truth: where an argument of a sum may be float64's smallest number, 308 digits
+# cancel; in y - low and high - y, in a short interval of huge numbers, 600.
 _SUM, _INTERVAL = 400, 700
 JOINTS: dict[str, Joint] = {
     "logaddexp": Joint(

@@ -40,13 +40,13 @@ def _masses(y: Any, w: Any, s: Any) -> tuple[Any, Any]:
 
 
 def _larger_slope(z: Any, y: Any, w: Any = 1, s: Any = 0) -> Any:
-    """Of $b \\sigma(z) - w a \\sigma(-z)$ what is left where it is a difference."""
+    """The larger term of the slope by z, $b \\sigma(z) - w a \\sigma(-z)$; a, b: see `_masses`."""
     positive, negative = _masses(y, w, s)
     return max(negative * jets.sigmoid(z), positive * jets.sigmoid(-z))
 
 
 def _larger_balance(z: Any, y: Any, w: Any, s: Any = 0) -> Any:
-    """Of $(w - 1) \\log(1 + e^{-|z|}) - z$, or $w z$."""
+    """The larger term of $(w - 1) \\log(1 + e^{-|z|}) - z$, or $- w z$ where $z \\le 0$."""
     return max(abs(w - 1) * jets.softplus(-abs(z)), abs(z) * (1 if z > 0 else w))
 
 
@@ -62,7 +62,11 @@ def _error_and_share(z: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _larger_square(z: Any, y: Any) -> Any:
-    """What the error of the error, an ulp of its larger term, makes of the square."""
+    """The size of which an ulp is the error of a squared difference e.
+
+    An ulp of the larger term t of e is d = 2^-23 t; an e that is off by d has a square that is off
+    by 2 (e + d) d at most, which is an ulp of 2 (e + d) t.
+    """
     error, term = _error_and_share(z, y)
     return 2 * (error + term * mp.mpf(2) ** -23) * term
 

@@ -37,8 +37,9 @@ class Found(NamedTuple):
     Attributes:
       ulp: that error.
       inputs: where it is, or where a result is wrong.
-      wrong: how many results are 0, infinite or NaN where the truth is a normal number, or are
-        of no such size where it is not.
+      wrong: how many results are 0 (beyond what `terms` allow), infinite or NaN where the truth
+        is a normal number; NaN or above twice the smallest normal number where it is smaller; NaN
+        or below the largest number where it is larger.
       normal: at how many points the truth is a normal number.
     """
 
@@ -138,9 +139,10 @@ class Joint:
       function: of arrays of one shape, elementwise.
       truth: its definition as a function of `jets`.
       draw: makes points of its domain.
-      terms: for a multi-index whose derivative two rounded numbers make 0, the size of the
-        larger one, as a function of the arguments in mpmath. An error within an ulp of it, of
-        the type that is computed in, is none.
+      terms: for a multi-index whose derivative may be a difference of two rounded numbers, the
+        size of the larger one, as a function of the arguments in mpmath. An ulp of it, in the
+        type that is computed in, is what rounding leaves of that difference: an error up to it
+        counts as one ulp at most; in 16 bits it is taken off before the last rounding is judged.
       digits: of the truth: float64's 17 and room for what the definition cancels.
     """
 

@@ -54,7 +54,7 @@ TORCH_PEERS = {
     "hard_sigmoid": "nn.functional.hardsigmoid",
 }
 
-# No wider type stands behind them, and no rounding but the last is inexact.
+# Straight lines, which have no argument `faithful`.
 _LINES = ("sigmoid_linear", "hard_sigmoid")
 
 

@@ -46,7 +46,7 @@ def softplus(x: Array) -> Array:
 
 
 def _about(root: float, rest: float, x: Array, near: Function, far: Array, reach: float) -> Array:
-    """Near a root, `near` of the exact difference to it, plus the rest that rounding took."""
+    """`far`; near a root, `near(x - root)` plus `rest`, the value at the rounded root."""
     d = x - root
     return jnp.where(jnp.abs(d) < reach, rest + near(d), far)
 

@@ -15,10 +15,11 @@ class Errors(NamedTuple):
     """What one function does on a set of inputs.
 
     Attributes:
-      ulp: error of each result, in ulp of the truth; 0 where the truth is subnormal or is
-        infinite or NaN and matched.
-      wrong: where the result is 0, infinite or NaN and the truth is a normal number, or the
-        truth is infinite or NaN and the result is not.
+      ulp: error of each result, in ulp of the truth; 0 where the truth is no normal number or the
+        result is not finite.
+      wrong: where the truth is a normal number and the result 0, infinite or NaN; where the truth
+        is NaN and the result is not; where the truth rounds to infinity and the result is NaN or
+        smaller than the largest number. What comes of a truth that is 0 or subnormal is not judged.
     """
 
     ulp: Any

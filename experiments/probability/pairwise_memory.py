@@ -29,7 +29,7 @@ from experiments.harness.settings import wrong_value
 from experiments.harness.stopwatch import compiled, median_seconds
 from sigjax.losses import sigmoid_pairwise_loss
 
-# The memory bar is for this many pairs; counting it does not need it.
+# The memory bar is for this many pairs: it is counted by the compiler, without being taken.
 PAIRS, SHARE = 16_384, 1 / 8
 TIMED = True
 _WHOLE = 0  # the "chunk" of the whole loss

@@ -159,7 +159,7 @@ def _of_hours(dataset: xr.Dataset) -> list[Claim]:
     for model, wake in (("2008", 15.44), ("2007", 17.63)):
         source = f"Phillips & Robinson {model}"
         part = dataset.sel(model=model)
-        # Sampled every minute, the last instant is the first of the next week.
+        # The last sample is the first instant of the next week, and does not count.
         hours = 24 * float(part["awake"].isel(hour=slice(None, -1)).astype(float).mean())
         asleep, _ = _changes(dataset, model)
         found += [

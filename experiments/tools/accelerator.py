@@ -6,9 +6,9 @@ or `make accelerator`.
 
 An accelerator is often lent for minutes. Each experiment runs as `python -m experiments run` would
 run it, one after the other, until the time is over: finished points are kept, and the same call
-goes on from there. Those that are timed have the machine for themselves. The others wait for
-mpmath most of the time, so that they are measured in shards by as many processes as there are
-processors, and merged. What is finished is gathered in `results/accelerator.md`: tables and claims
+goes on from there. `accuracy` waits for mpmath most of the time: except on a TPU, it is measured in
+shards by as many processes as there are processors, and merged. The others have the machine for
+themselves. What is finished is gathered in `results/accelerator.md`: tables and claims
 beside the device, the versions and the time they took. `make publish` takes accuracy's into
 docs/accuracy.md.
 """

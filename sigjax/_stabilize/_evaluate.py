@@ -40,7 +40,16 @@ def take_apart(tree: Any) -> tuple[list[jax.Array], Parts]:
 def evaluate(
     function: Callable[..., Any], arrays: Any, arguments: Parts
 ) -> tuple[list[jax.Array], Parts]:
-    """The result of a function, rewritten, of arguments; taken apart as they are."""
+    """Traces a function, rewrites it and evaluates it.
+
+    Args:
+      function: the function.
+      arrays: the arrays in its arguments.
+      arguments: the rest of its arguments `(args, kwargs)`.
+
+    Returns:
+      The result, taken apart in the same way.
+    """
     results: list[Parts] = []
 
     def on_arrays(*arrays: jax.Array) -> list[jax.Array]:

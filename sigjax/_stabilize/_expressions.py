@@ -55,13 +55,14 @@ class Call(Expression):
 
 @dataclasses.dataclass(frozen=True)
 class Steps(Expression):
-    """What was computed of a branch that has no form, operation by operation as it was.
+    """A branch that has no form, on which the same operations are done as before.
 
     Attributes:
       branch: what the operations begin with.
-      steps: they, in the order in which they are done; all but one operand of each is a number.
-      condition: of a branch that `select_n` takes only in places, which one it takes; elsewhere
-        the operations get a harmless number, whose derivative is finite.
+      steps: the operations in their order, with their operands, of which all but one are numbers.
+      condition: where `select_n` takes the branch in some places only, its selector and the number
+        of the branch. In the other places the operations are given a harmless number, at which
+        their derivatives are finite.
     """
 
     branch: Term

@@ -180,10 +180,10 @@ def _silu(term: Term) -> Match | None:
 
 
 def _complement(term: Term) -> Match | None:
-    """1 - sigmoid(x) where it is multiplied with sigmoid(x) or divided by.
+    """1 - sigmoid(x) where it is multiplied by sigmoid(x), or is a divisor.
 
-    JAX's derivatives of the sigmoid and of its logarithm do that. Elsewhere it stays: what it is
-    added to seldom has room for the digits.
+    JAX's derivatives of the sigmoid and of its logarithm do that. Elsewhere it stays as it is: it
+    is mostly added to numbers beside which the digits that it has lost do not count.
     """
     gate = None if one_minus(term) is None else gate_of(term)
     if gate is None or not _needs_digits(term, gate.x):

@@ -7,7 +7,8 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
-# They move or pass on their first operand, and so does each with what it is computed from.
+# They only move, repeat or pass on the elements of their first operand: a function of single
+# elements gives the same whether it is computed before them or after them.
 _MOVES = frozenset(
     [
         "reshape",

@@ -97,7 +97,7 @@ class Rewriter:
         }
 
     def _thunk(self, original: Any) -> Any:
-        """Wraps a rule that returns a jaxpr for the tangents known to be zero; rewrites that."""
+        """Wraps a rule that is told which tangents are zero and returns a jaxpr; rewrites that."""
 
         @functools.cache
         def rewritten(*zeros: bool) -> Any:

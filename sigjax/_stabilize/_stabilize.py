@@ -31,8 +31,8 @@ def stabilize(fn: F) -> F:
     the cells of Flax. They are found under `jit`, `scan`, `while_loop`, `cond`, `checkpoint`,
     `vmap`, `shard_map` and in functions with custom derivatives, whose rules stay what they are
     but for the same forms. Everything else stays the same equation, with its name, sharding and
-    effects. Values are right to 3 ulp, so where JAX's were they stay; where they had lost their
-    digits (`log(1 - sigmoid(20.))` was infinite) they are there.
+    effects. Values are right to 3 ulp: JAX's stay where they were right, and where their digits had
+    been lost (`log(1 - sigmoid(20.))` was infinite) the digits are there.
 
     The parts of a form may be reshaped, transposed, indexed, broadcast, concatenated, chosen
     among by `where`, cast to another float format, or computed in another compiled function: a

@@ -230,8 +230,11 @@ class Term:
         return self.number is not None and bool(self.number == value)
 
     def readers(self) -> "Iterator[tuple[Term, JaxprEqn]]":
-        """The equations that read the atom, into compiled functions and out of them, and as what
-        they read it."""
+        """The equations that read the atom, each with the term that stands for it there.
+
+        They are looked for inside the compiled functions that are given the atom, and in the
+        callers to which it is returned.
+        """
         for eqn in self.scope.readers.get(self.atom, ()):
             if eqn.primitive.name in (*JIT, *CHECKPOINT):
                 inside = self.scope.enter(eqn)

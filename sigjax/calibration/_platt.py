@@ -104,7 +104,7 @@ def fit_platt(
       A `PlattScaling`. Scores that are all equal give $A = 0$; a single class gives its smoothed
       frequency. `converged` is False where steps ran out, and without `smooth` also where a score
       is so far from the others that the dtype cannot tell those apart beside it. Under `jit` and
-      `vmap`, where values cannot be refused, $A$ and $B$ are NaN for values that cannot be.
+      `vmap`, where invalid values cannot be refused, $A$ and $B$ are NaN for them.
 
     Raises:
       ValueError: for shapes that do not match, no examples, scores that are not finite, other
@@ -199,7 +199,9 @@ def _centre_and_scale(
 
 
 def _tells_apart(scores: Array, standard: Array, scale: Array) -> Array:
-    """Whether scores that are not the farthest still differ in half the digits of the standard.
+    """Whether standardising has left the scores other than the farthest room to differ.
+
+    Once standardised they must differ by at least the root of the dtype's resolution, or be equal.
 
     A score far on its right side adds nothing more, and the others decide the optimum. But
     standardising them beside it may have rounded them to one number.

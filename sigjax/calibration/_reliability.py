@@ -90,8 +90,8 @@ def reliability_curve(
         largest count as 0 in float32.
 
     Returns:
-      A `ReliabilityCurve`. Under `jit` and `vmap`, where values cannot be refused, it is NaN if
-      a probability, a label or a weight is none.
+      A `ReliabilityCurve`. Under `jit` and `vmap`, where invalid values cannot be refused, all of
+      it but edges and weights is NaN if a probability, a label or a weight is invalid.
 
     Raises:
       TypeError: for what is not real numbers, or bins that are not an integer.
@@ -145,7 +145,7 @@ def expected_calibration_error(
     Returns:
       A scalar in [0, 1]. A perfect forecast has a small positive one, of order
       $\sqrt{\text{bins} / \text{examples}}$, since frequencies in bins are noisy. Under `jit`
-      it is NaN for values that cannot be, as `reliability_curve`'s.
+      and `vmap` it is NaN for invalid values.
 
     Raises:
       TypeError: as `reliability_curve`.

@@ -29,7 +29,7 @@ from ._sharding import on_explicit_meshes
 _LOG_RANGE = 10.0
 # Where Newton's method makes no headway the point moves by this factor, until a root is between.
 _STRIDE = 256.0
-_STEPS = 250  # float64 is 2^2046 wide: to walk through all of it takes 256 strides
+_STEPS = 250  # in float64 `_root` searches a range 2^1843 wide: at most 231 strides
 
 
 @functools.partial(
@@ -81,10 +81,11 @@ def fit_temperature(
 
     Returns:
       A `TemperatureScaling`. Let $s$ be the root mean square of the logits about the mean of their
-      example. Where every answer is right the labels are likeliest at $T = 0$, and $T = s e^{-10}$;
-      where the answers tell nothing, or less, they are at infinity, and $T = s e^{10}$; where all
-      logits of an example are equal, in every one, $T = 1$. `converged` is False there. Under
-      `jit` and `vmap`, where values cannot be refused, $T$ is NaN for values that cannot be.
+      example. Three cases have no optimum, and `converged` is False in them. Where every answer is
+      right the labels would be likeliest at $T = 0$, and $T = s e^{-10}$ is given. Where the logit
+      of the right class is on average not above the mean of its example, they would be likeliest
+      at infinity, and $T = s e^{10}$ is given. Where all logits are equal within every example,
+      $T = 1$. Under `jit` and `vmap`, where invalid values cannot be refused, $T$ is NaN for them.
 
     Raises:
       ValueError: for shapes that do not match, classes that are not there, logits that are not

@@ -67,7 +67,7 @@ class Branch:
       parameters: `[points]`.
       tangents: `[points, variables + 1]`, derivatives by the arclength, the parameter last.
       lengths: `[points]`, arclength from the start, each step in units of the scale there: the root
-        of the mean square over the state and the square of the parameter.
+        of the sum of the state's mean square and the parameter's square.
       tolerances: `[points, variables]`, that the residual of each point is within.
       scales: `[points, variables + 1]`, the size of each component, the parameter's last.
       turning_points: the folds, as `SpecialPoints`.

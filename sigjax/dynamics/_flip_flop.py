@@ -20,7 +20,7 @@ from ._parameters import broadcast, model, of_one_rank, require_numbers, require
 class FlipFlop:
     r"""$\dot x = -x + \sigma(g(I + d - w y))$, $\dot y = -y + \sigma(g(I - d - w x))$.
 
-    Bistable is possible if and only if $w g > 4$: the slope of a sigmoid is at most $1/4$. At
+    Bistability is possible if and only if $w g > 4$: the slope of a sigmoid is at most $1/4$. At
     $d = 0$ the symmetric state loses its stability in a pitchfork where
     $w g\, s(1 - s) = 1$, which is supercritical since the logistic's Schwarzian derivative is
     negative. Without symmetry the pitchfork becomes a pair of folds, and switching has hysteresis.

@@ -11,8 +11,8 @@ from sigjax.functional import log_cosh, sigmoid, softplus
 from ._equilibria import Equilibria, eigenvalues
 from ._parameters import broadcast, model, of_one_rank, require_numbers, require_sign
 
-# Midpoints of the quarter period: error e^(-2 n s) with s = pi / (g A), the distance of the nearest
-# singularity: below rounding in float64 for g A up to 500.
+# Midpoints of the quarter period. With n of them the error is e^(-4 n s), s = pi / (g A) being the
+# distance of the nearest singularity: below rounding in float64 for g A up to 500.
 _NODES = 2048
 
 

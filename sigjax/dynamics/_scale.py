@@ -34,10 +34,12 @@ class Outlook(NamedTuple):
 def outlook(residual: Residual, point: Array, low: Array, high: Array) -> Outlook:
     r"""The tangent, and the size of each unknown.
 
-    A component's size is its own; where it passes through 0, it is how far the component goes while
-    the parameter changes by its size, which is how far that goes while the other components change
-    by theirs, and at most the distance of its bounds. That is to second order, so that there is a
-    size at a fold too: $z(s) = z_0 + s v + \frac{s^2}{2} w$ with $A v = 0$ and $A w = -F''[v, v]$
+    The size of a component is its absolute value. A component that passes through 0 has instead the
+    distance that it goes while the parameter changes by the parameter's size. That in turn is the
+    larger of the parameter's absolute value and how far the parameter goes while another component
+    changes by its own size; it is at most the distance of the bounds, and that distance where no
+    component tells more. All this is to second order, so that there is a size at a fold too:
+    $z(s) = z_0 + s v + \frac{s^2}{2} w$ with $A v = 0$ and $A w = -F''[v, v]$
     for $A = [F_x\ F_p]$. Rows and columns of $A$ are brought to one size first (Ruiz 2001,
     RAL-TR-2001-034), so that the result is the same in any units.
     """

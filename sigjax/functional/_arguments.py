@@ -21,8 +21,10 @@ def real_floating(function: str, argument: str, value: ArrayLike) -> Array:
 
 
 def as_weak_as(x: Array, value: Array) -> Array:
-    """Returns `value`, weakly typed if `x`, of its dtype, is: a Python scalar's result must not
-    decide the dtype of what it is combined with."""
+    """Returns `value`, which has the dtype of `x`, with a weak type if `x` has one.
+
+    The result for a Python scalar must not decide the dtype of what it is combined with.
+    """
     return jnp.zeros_like(x, shape=value.shape).at[...].set(value) if x.weak_type else value
 
 
@@ -57,7 +59,11 @@ def _floating(x: Array) -> Array:
 
 
 def check_shapes(function: str, **values: ArrayLike) -> tuple[Any, ...]:
-    """The shape to which all broadcast, symbols where one is exported; ValueError if none is."""
+    """The shape to which all values broadcast; under `jax.export` its sizes may be symbols.
+
+    Raises:
+      ValueError: if there is none.
+    """
     try:
         return jnp.broadcast_shapes(*map(jnp.shape, values.values()))
     except ValueError as error:

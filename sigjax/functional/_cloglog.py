@@ -47,7 +47,7 @@ def _value(p: Array) -> Array:
 def _link_polynomial(order: int) -> tuple[float, ...]:
     r"""Coefficients of $R_n$, highest power first, in $f^{(n)} = (1-p)^{-n} R_n(1/L)$.
 
-    $R_1 = v$ and $R_{n+1} = n R_n - v^2 R_n'$.
+    With $v = 1/L$: $R_1 = v$ and $R_{n+1} = n R_n - v^2 R_n'$.
     """
     polynomial = Polynomial([0.0, 1.0])
     for n in range(1, order):

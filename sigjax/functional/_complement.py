@@ -1,4 +1,4 @@
-"""The sigmoid together with its complement, for a gate of which both are multiplied by."""
+"""The sigmoid together with its complement, for gates that multiply by both."""
 
 import jax
 import jax.numpy as jnp

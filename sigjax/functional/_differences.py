@@ -101,9 +101,10 @@ def _nth_log(order: int) -> DifferenceKernel:
 
 
 def _next_to_0(d: Scaled, x: Array) -> Array:
-    """Where log(1 - e^-d) is log d, of a difference that may be subnormal.
+    """Where log(1 - e^-d) is log d to rounding, for a difference d that may be subnormal.
 
-    The factor keeps a third derivative, which puts back into the second, in float32's range.
+    The bound is far below eps, yet not so low that above it the third derivative, by which
+    `_put_back` corrects the second, would leave float32's range.
     """
     return (d.high >= 0) & (x < 2.0**-16 * float(jnp.finfo(x.dtype).eps))
 

@@ -115,9 +115,11 @@ def in_range(x: Scaled) -> DoubleWord:
     return DoubleWord(high, jnp.where(jnp.isfinite(high), low, 0))
 
 
-# Numbers below 3 words above the smallest normal one are raised by 4, so that neither their
-# difference nor its rounding error is subnormal. Numbers within 2^4 of overflow are lowered, for
-# the difference and for its product with 2^-252.
+# A word is here a factor of 2^24 in float32 and of 2^53 in float64. Numbers less than 3 words above
+# the smallest normal one are raised by 4 words, so that neither their difference nor its rounding
+# error is subnormal. Numbers within 2^4 of overflow are lowered by 2^4: then their difference does
+# not overflow, and `times_power_of_two`, which reaches down to 2^-252 in float32, gives each of its
+# products with a small power that is a normal number.
 _SMALL_WORDS, _RAISED_WORDS, _LARGE = 3, 4, 4
 
 

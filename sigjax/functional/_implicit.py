@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-# Each doubles the orders of derivative that are right: 1 and 2 give 3.
+# Each step squares the error: after one the first derivative is right, after two all to the third.
 _STEPS = 2
 # Where a residual is flatter than this, its root does not depend smoothly on anything.
 FLAT = 1e-6

@@ -55,7 +55,7 @@ def _value(x: Array, on: Array, off: Array, rests: Rests) -> Array:
     by = jnp.where(small, raising(x), 0)
     high, low = (times_power_of_two(word, exponent + by) for word in step)
     total, lost = two_sum(jnp.where(small, raised(near), near), high)
-    rest = jnp.where(small, 0, near_rest)  # of a number that small nothing was taken
+    rest = jnp.where(small, 0, near_rest)  # of so small an end half an ulp at most is left out
     between = times_power_of_two(total + (lost + (rest + low)), -by)
     finite = jnp.isfinite(on) & jnp.isfinite(off)
     weight_of = _sigmoid.nth_derivative(0)

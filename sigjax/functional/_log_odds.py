@@ -62,7 +62,9 @@ def _value(below: Scaled, above: Scaled) -> Array:
 def _nth_derivative(order: int, below: Scaled, above: Scaled) -> Array:
     r"""$(n-1)!\,(A^{-n} \pm B^{-n})$ as $(n-1)!\,(1 \pm r^n)/m^n$ with $r = m/M \le 1$.
 
-    For even $n$ the difference is $(1 - r) \sum_k r^k$: nothing cancels in the middle.
+    $A$ and $B$ are `above` and `below`, $m$ is the smaller of them and $M$ the larger. For even $n$
+    it is a difference, negative if $B$ is the smaller, with $1 - r^n = (1 - r) \sum_k r^k$: nothing
+    cancels in the middle.
     """
     b, a, _ = _aligned(below, above)
     is_below = b.high < a.high

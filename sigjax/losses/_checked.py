@@ -17,7 +17,7 @@ from ..functional._precision import computed_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# The largest number of the type that the loss is computed in.
+# Stands for the largest number of the type that a loss is computed in, which a call decides.
 LARGEST = math.inf
 _LARGEST_FLOAT32 = float(jnp.finfo(jnp.float32).max)
 

@@ -109,8 +109,9 @@ def _by_rejected(at: _Odds, rejected: Array, *weights: Array) -> Array:
     return lax.select(at.right, right, one / (at.v * (1 + at.smaller)))
 
 
-# The compiler divides twice by dividing by a product, which may be subnormal: what a second
-# derivative is divided by is inverted, and multiplied by from either side.
+# The compiler turns two divisions into one by the product of the divisors, which may be subnormal.
+# So second derivatives do not divide twice: each of two factors is multiplied by the inverse of the
+# divisor.
 
 
 def _by_both(at: _Odds, rejected: Array, *weights: Array) -> Array:

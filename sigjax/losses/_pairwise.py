@@ -135,8 +135,8 @@ def _loss_and_gradients(way, by_label, x, y, temperature, bias, labels):
 
         def advance(state, step):
             texts, gradient, sums, of_labels = state
-            # At step 0 this device holds the texts of its own images, later those of the device
-            # so many places on: none of them has its image here, that is, it is in row n.
+            # At step 0 this device holds the texts of its own images, later those of the device so
+            # many places on. None of these has its image here: `own` is then beyond the last row.
             own = jnp.where(step == 0, 0, x.shape[0])
             at = (here + step) % devices * y.shape[0]
             sums, added, columns = everything(

@@ -21,10 +21,12 @@ from ._tail import Tail, product_or_0, saturate, signed
 
 @functools.cache
 def _preference(scaled: bool, shifted: bool, smoothed: bool) -> Kernel:
-    r"""Returns $g(\beta (c - r) - m)$, $g(x) = \log(1 + e^{-x}) + s x$, of those that there are.
+    r"""Returns $g(\beta (c - r) - m)$ with $g(x) = \log(1 + e^{-x}) + s x$, as a function.
 
-    The arguments are linear in $x$, so that a derivative is one of $g$ times powers of $\beta$
-    and $d = c - r$, or a sum of such by Leibniz' rule: $\beta$ multiplies $d$.
+    Its arguments are $c$, $r$ and those of $\beta$, $m$ and $s$ that there are; without them
+    $\beta = 1$, $m = 0$ and $s = 0$. $x$ is linear in each of $c$, $r$, $\beta$ and $m$, so that a
+    derivative is one of $g$ times powers of $\beta$ and $d = c - r$, or, since $\beta$ multiplies
+    $d$, a sum of such by Leibniz' rule.
     """
 
     def partial(orders: Orders) -> Kernel | None:
@@ -150,8 +152,8 @@ def _shares(x: Array, s: Array | None) -> tuple[Array, Array, Array | None]:
 def _mixed(at: _Argument, s: Array | None) -> Array:
     r"""$g' + \beta d\,g''$: the derivative by the difference and by $\beta$.
 
-    Over $(1 + t)^2$, which both have, it is a sum of two products, formed with all rounding
-    errors: it has roots where neither is small.
+    Over the denominator $(1 + t)^2$, which both have, it is a sum of two products. It has roots
+    where neither product is small, so that all rounding errors are put back.
     """
     positive = at.x > 0
     tail = Tail(lax.abs(at.x), lax.select(positive, at.rest, -at.rest))

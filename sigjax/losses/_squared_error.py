@@ -71,8 +71,9 @@ class _Sides:
     def bend(self) -> Array:
         r"""$\sigma' - (wrong - T) \tanh(|z|/2)$, the second derivative over $2 \sigma'$.
 
-        Over $(1 + t)^2$, which both terms have, it is $(t - wrong) + t (1 - right\,t)$. Where it
-        vanishes an error of $t$ counts twice, so that it is formed with all rounding errors.
+        Both terms have the denominator $(1 + t)^2$, and their numerators add up to
+        $(t - wrong) + t (1 - right\,t)$. Near the root of that an error of $t$ counts twice, so
+        that all rounding errors are put back.
         """
         t, rest_of_t = self.tail.t, self.tail.rest
         missed, lost_missed = two_product(self.right, t)

@@ -36,7 +36,8 @@ class GatedAttention(Attention):
       gate_kernel_init: another start of the kernel; the opening is then that of an input of 0.
       attention_fn: what is gated: Flax's `dot_product_attention` unless given, or any function
         that is called as this or as `jax.nn.dot_product_attention` is,
-        `dot_product_sigmoid_attention` among them. It is given of Flax's arguments what it takes.
+        `dot_product_sigmoid_attention` among them. Of Flax's arguments it is given those that it
+        has parameters for.
       rngs: for the parameters, and for dropout.
       options: the other arguments of `flax.nnx.MultiHeadAttention`. `use_bias` is also the
         gate's. Gates are float32 at least.

@@ -66,8 +66,9 @@ class MLP(nnx.Module):
       options: the other arguments of `flax.nnx.Linear`, for every layer. Where metadata name the
         axes of a kernel, the stack's first axis is not sharded.
 
-    What is put in place of a layer is called: of `first.linear` and `last` as it is, of
-    `stack.linear` with one first axis more in its variables, as `flax.nnx.vmap` makes them.
+    Layers may be replaced, and what is put in their place is called. For `first.linear` and `last`
+    it may be any layer; for `stack.linear` its variables must have a further first axis, of the
+    layers of the stack, as `flax.nnx.vmap` makes them.
 
     Raises:
       ValueError: if `depth` is below 1, `norm` unknown, or there are `norm_options` for none.

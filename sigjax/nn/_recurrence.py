@@ -248,7 +248,7 @@ def partials(function: Callable[..., Array], *arguments: Any) -> Any:
 
 
 def weighted(slopes: Sequence[Array], tangents: Sequence[Array | None]) -> Array:
-    """The sum of their products; None stands for a tangent of zero, and one is none."""
+    """The sum of their products. None stands for a tangent of zero; not all may be None."""
     first, *others = (s * t for s, t in zip(slopes, tangents, strict=True) if t is not None)
     return sum(others, first)
 

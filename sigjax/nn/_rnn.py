@@ -59,8 +59,9 @@ class RNN(nnx.RNN):
             a length of 0), and `reverse` leaves the padding at the end.
           resets: bool, `[..., time]`, or `[time, ...]` if time-major: true where a sequence of its
             own starts. Before such a step the state is the cell's own first state, whatever
-            `initial_carry` was; with `reverse` it is that after it. So nothing passes from one
-            sequence to another in either direction.
+            `initial_carry` was; with `reverse` it is so after the step, where the recurrence goes
+            on to the sequence before. So nothing passes from one sequence to another in either
+            direction.
           return_carry, time_major, reverse, keep_order: override what the constructor was told.
           rngs: for the first state, if the cell draws it.
           return_gates: whether to return the gates of every step.

@@ -79,8 +79,8 @@ def value_and_grad(
 ) -> Callable[..., tuple[Any, Any, GradientReport]]:
     r"""Loss, gradients and a report of them, from one evaluation: for every step of a training.
 
-    In place of `nnx.value_and_grad` in the training step, which may be compiled by `nnx.jit`,
-    stand in a `scan` over steps, or be sharded.
+    It takes the place of `nnx.value_and_grad` in the training step, which may be compiled by
+    `nnx.jit`, stand in a `scan` over steps, or be sharded.
 
     Args:
       loss_fn: `loss_fn(model, *batch, **kwargs) -> scalar`, or `(scalar, aux)` with `has_aux`.

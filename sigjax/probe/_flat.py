@@ -122,7 +122,7 @@ class Flat:
         return maker
 
     def is_computed(self, value: int) -> bool:
-        """Whether a value comes of an operation on what is no parameter alone."""
+        """Whether a value depends on an input that is no parameter or on the constants."""
         return value in self._computed
 
     def is_trained(self, value: Value) -> bool:

@@ -202,5 +202,5 @@ def _split(
 
 
 def _choices_among(stack: Shape, use: Use, chosen: Mapping[int, int]) -> int:
-    """How many choices are made among what the last axis of a stack has one of for each."""
+    """How many choices are made among the experts along a stack's last axis; 0 if it has none."""
     return chosen.get(stack[-1], 0) if use.is_stacked and len(stack) == use.stack + 1 else 0

@@ -26,7 +26,7 @@ class Reading:
       loss: the loss.
       evaluations: how many are added up.
       batch_is_finite: whether all arrays of the batch are.
-      sites: for each site its measurement, float64, loops that are no stacks added up.
+      sites: for each site its measurement, added up over the loops that rows do not tell apart.
       outputs: for each site of an output what its tap measured.
       gradients, values: for each parameter log10 of the norms, with its stack's axes.
       finite_gradients, finite_values: whether all elements of a parameter are.

@@ -105,7 +105,7 @@ def critical_line(activation: Activation, q: ArrayLike) -> CriticalPoint:
       $\frac43 q^3$, two digits are left at $q = 10^{-7}$ and none below $10^{-8}$.
 
     Raises:
-      ValueError: if a `q` that is not traced is not positive.
+      ValueError: if a `q` that is not traced is negative or not finite.
 
     Example:
       The setting of Pennington et al. 2017, figure 3:

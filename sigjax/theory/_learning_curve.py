@@ -17,7 +17,8 @@ from ._double import elementwise_in_double
 # Times are cut here, so that infinite ones have a product with a rate of 0: beyond float32's
 # largest number, and far from the root of float64's.
 _FOREVER = 1e100
-# A decay that float64 still holds, so that what begins at s is s / s of it.
+# The least decay that is computed with, which float64 still holds: a mode that begins at s would
+# otherwise be 0 / 0 long before the start, where e^-a underflows.
 _LEAST = 1e-300
 # To here the series below are right to 1e-17 with 15 terms; beyond, the closed forms lose at most
 # a digit.

@@ -198,8 +198,9 @@ def test_direction(backwards):
         np.testing.assert_array_equal(branch.parameters[-1], -0.5)
 
 
-# Folds at -d and d, their parameters 4 d^3 / 3 apart; and a wrinkle in a straight line, narrower
-# than the pair is wide: cosh^2 (x / d) = 2. Half of the distance of the folds, over d.
+# Curves p(x) with a pair of folds, and half the distance of these in x, over d: a cubic with folds
+# at -d and d, which are 4 d^3 / 3 apart in p; and a straight line with a wrinkle, narrower than its
+# pair is wide, with folds where cosh^2 (x / d) = 2.
 PAIRS = {
     lambda x, d: x**3 / 3 - d**2 * x: 1.0,
     lambda x, d: x - 2 * d * jnp.tanh(x / d): np.arccosh(2**0.5),

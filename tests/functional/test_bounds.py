@@ -1,4 +1,4 @@
-"""Bounds that no 16-bit or 32-bit number holds, are subnormal, or are known only when it runs."""
+"""Bounds that no 16-bit or 32-bit number holds, that are subnormal, or known only at run time."""
 
 import inspect
 import math

@@ -24,7 +24,7 @@ class Doubled(nnx.Linear):
 
 
 class Called(nnx.Linear):
-    """A plain layer that says it is none."""
+    """A Linear that cells do not take for a plain one, by its class, and therefore call."""
 
 
 def lora(old, rngs):

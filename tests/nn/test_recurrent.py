@@ -175,7 +175,7 @@ def test_gates_are_those_of_each_step_and_have_gradients(name):
 
 
 def test_min_gru_in_parallel_is_min_gru_in_sequence():
-    """PAPERS section 9: to 1e-5, here over 4,096 steps."""
+    """Within 1e-5 over 4,096 steps."""
     cell = snn.MinGRU(IN, HIDDEN, max_time=4000, rngs=nnx.Rngs(0))
     x = np.random.default_rng(2).normal(size=(2, 4096, IN)).astype(np.float32)
     found, expected = jax.jit(lambda x: [apply(rnn(cell), x) for rnn in (snn.RNN, nnx.RNN)])(x)

@@ -27,7 +27,10 @@ def scaled(x):
 
 
 class Count:
-    """Counts in library code, as far as a program is concerned, how often it is traced."""
+    """Counts traces in a stand-in for `jax.nn.sigmoid`.
+
+    A program takes library code to stay as it is: the count is nothing that it depends on.
+    """
 
     def __init__(self, monkeypatch):
         self.traces = 0

@@ -29,8 +29,8 @@ def publish_gallery(
 
     Args:
       results: folder of finished runs.
-      folder: the gallery's; pages of other experiments are made anew from their records, what
-        else is there of them stays; what is there of the same ones and is no longer made goes.
+      folder: the gallery's. Files that a published experiment no longer makes are removed. Of the
+        other experiments there, only the pages are made anew, from their records.
       package: what the experiments are of.
       preset: the size.
       limit: of all files of the gallery, in bytes.

@@ -19,7 +19,7 @@ from ._recurrent_gemma import rg_lru, temporal_conv
 
 
 def parts(module: Any, layout: Layout, given: Shapes, path: str = "") -> Iterator[Part]:
-    """What the variables of `module` are made of in a layout, under the names that start so."""
+    """What the variables of `module` are made of, from weights whose names start with `path`."""
     match module:
         case GRUCell():
             yield from gru(module, layout, given, path)

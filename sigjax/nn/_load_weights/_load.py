@@ -219,7 +219,7 @@ def _shared_beginning(names: Iterable[str]) -> str:
 
 
 def _inside(module: Any) -> Any:
-    """What a module is that is made of one other alone."""
+    """The module, or, as long as it is made of one other module and nothing else, that one."""
     while True:
         children = [child for _, child in nnx.iter_children(module)]
         modules = [child for child in children if isinstance(child, nnx.Module)]

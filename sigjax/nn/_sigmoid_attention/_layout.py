@@ -1,8 +1,9 @@
 """Queries and keys in blocks, on any mesh.
 
-A loop over blocks must not run along an axis that is divided among devices. So queries that are
-become an array with an axis of the devices' shards, which each block has; keys are given to all
-devices whole, in one exchange before the loop, and their gradients are summed in one after it.
+A loop over blocks must not run along an axis that is divided among devices. So divided queries get
+an axis of their own for the devices' shards, and every block holds a part of each shard. Keys are
+given whole to all devices, in one exchange before the loop; their gradients are summed in one
+exchange after it.
 """
 
 import math
@@ -161,11 +162,12 @@ def layout(
     Args:
       query: `[B, T, N, H]`.
       key, value: `[B, S, K, H]`.
-      largest: queries and keys of a block; of fewer queries, so many more keys.
+      largest: queries and keys of a block, at most; where a block has fewer queries, it may have
+        more keys, up to the same number of pairs.
 
     Returns:
-      The layout; keys and values, repeated for each head if heads are divided among more devices
-      than there are groups of them.
+      The layout; keys and values, repeated for each head of queries if the heads of keys cannot be
+      divided equally among the devices that heads are divided among.
     """
     batch, queries, heads, features = query.shape
     mesh, batch_axes, query_axes, head_axes = _places(query, key, value)
@@ -188,7 +190,8 @@ def layout(
 def _places(*arrays: Array) -> tuple[Any, Axes, Axes, Axes]:
     """The mesh, and the axes by which batch, queries and heads are divided on it.
 
-    What divides the first array decides, and of the others what leaves its axes alone.
+    The axes that divide the first array decide. Where it is not divided by batch or by heads, those
+    of another array are taken, if they divide nothing yet.
     """
     shardings = [jax.typeof(array).sharding for array in arrays]
     meshes = [s.mesh for s in shardings if AxisType.Explicit in s.mesh.axis_types]

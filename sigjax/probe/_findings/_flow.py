@@ -222,7 +222,8 @@ def predicted_rate(chain: Sequence[Row]) -> float:
 
 
 def _lost(rows: Sequence[Row]) -> str:
-    """From which layer on, counted from the output, an element leaves each narrower dtype."""
+    """From which layer on, counted from the output, elements are below bfloat16's, or if they never
+    are, below float16's smallest normal number; "" if below neither."""
     for dtype in ("bfloat16", "float16"):
         smallest = math.log10(float(jnp.finfo(dtype).smallest_normal))
         for below, row in enumerate(reversed(rows)):

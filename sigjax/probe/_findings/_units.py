@@ -10,7 +10,7 @@ _ALL = 0.9  # of the units: the layer lets next to nothing through
 
 
 def dead(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
-    """Layers whose ReLU is closed for the whole batch: all but closed ones, and others."""
+    """Layers by the share of units that are 0 for the whole batch: above 90 %, and 50 to 90 %."""
     found = []
     for low, high in ((_ALL, 1.0), (_MANY, _ALL)):
         full = [row for row in rows if low < row.dead <= high]

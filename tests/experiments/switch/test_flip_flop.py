@@ -1,4 +1,4 @@
-"""Genes that latch."""
+"""Two sigmoids that inhibit each other."""
 
 import pytest
 
