@@ -11,7 +11,7 @@ import dis
 import enum
 import functools
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -171,19 +171,31 @@ class Reach:
         attributes = vars(function)
         if set(attributes) - {"__wrapped__"}:
             self._add_content(attributes)
-        self._add_code(function.__code__, function, frozenset(function.__code__.co_freevars))
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        self._add_code(
+            function.__code__,
+            function,
+            {name: cell.cell_contents for name, cell in cells},
+            imports_numpy=_imports_numpy(function.__code__),
+        )
 
     def _add_code(
-        self, code: types.CodeType, function: types.FunctionType, outside: frozenset[str]
+        self,
+        code: types.CodeType,
+        function: types.FunctionType,
+        outside: Mapping[str, Any],
+        *,
+        imports_numpy: bool,
     ) -> None:
-        before: Any = None
+        """Walks through what code reads; `outside` has what its closure holds."""
+        before: Any = None  # what was loaded last, if that is known
         for step in dis.get_instructions(code):
             operation, name = step.opname, step.argval
             if operation in ("LOAD_GLOBAL", "LOAD_NAME"):
                 self._add_global(name, function)
             elif operation in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
                 self._attributes.add(name)
-                if name == "random" and before is np:
+                if name == "random" and (before is np or (before is None and imports_numpy)):
                     raise Unknown("numpy.random")
             elif operation in ("STORE_GLOBAL", "DELETE_GLOBAL") or (
                 operation in ("STORE_DEREF", "DELETE_DEREF") and name in outside
@@ -191,10 +203,11 @@ class Reach:
                 raise Unknown(f"an assignment to {name}")
             elif operation == "IMPORT_NAME" and not _is_library(name):
                 raise Unknown(f"an import of {name}")
-            before = function.__globals__.get(name) if operation == "LOAD_GLOBAL" else None
+            known = {"LOAD_GLOBAL": function.__globals__, "LOAD_DEREF": outside}.get(operation)
+            before = None if known is None else known.get(name)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
-                self._add_code(constant, function, outside)
+                self._add_code(constant, function, outside, imports_numpy=imports_numpy)
 
     def _add_global(self, name: str, function: types.FunctionType) -> None:
         known = function.__globals__
@@ -282,6 +295,15 @@ class Reach:
                 self.add(data)
         for child in tree.children():
             self.add_tree(child)
+
+
+def _imports_numpy(code: types.CodeType) -> bool:
+    """Whether code, or a function inside it, has an import of NumPy of its own."""
+    imports = (step for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME")
+    inside = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return any(_root_of(step.argval) == "numpy" for step in imports) or any(
+        map(_imports_numpy, inside)
+    )
 
 
 def content_of(array: np.ndarray) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ class Activation(NamedTuple):
 
     Attributes:
       function: the activation.
-      steepest: $\sup |\\phi'|$, the factor that bounds a layer's gradient.
+      steepest: $\sup |\phi'|$, the factor that bounds a layer's gradient.
     """
 
     function: Callable[[Array], Array]

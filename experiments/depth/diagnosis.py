@@ -180,10 +180,11 @@ def _point(point: Any, config: Config, key: Array) -> xr.Dataset:
     train, test = split_digits(key)
     model = deep(name, config) if name in DEEP else gated(config)
     loss_fn = sigjax.stabilize(loss) if name == NARROW[1] else loss
-    rate = config.gate_learning_rate if name in NARROW else config.learning_rate
+    gates = name in NARROW
+    rate = config.gate_learning_rate if gates else config.learning_rate
     with jax.numpy_dtype_promotion("standard"):
         report = diagnose(model, loss_fn, Batch(*(x[: config.batch] for x in train)))
-        losses, accuracy = _train(model, loss_fn, rate, train, test, config, key)
+        losses, accuracy = _train(model, loss_fn, rate, train, test, config, key, gates_alone=gates)
     rows = report.rows
     chain = [row.log10_gradient for row in rows]
     rate_a_layer = 10 ** ((chain[0] - chain[-2]) / (len(chain) - 2)) if len(chain) > 2 else np.nan
@@ -210,15 +211,15 @@ def _train(
     test: Batch,
     config: Config,
     key: Array,
+    *,
+    gates_alone: bool,
 ) -> tuple[np.ndarray, float]:
     split: Any = nnx.split(model, nnx.Param, ...)
     graph, parameters, rest = split
-    # The readout of the gated models is left alone, so that only gates can learn.
-    narrow = len(model.layers) == len(NARROW) + 1
     optimizer = optax.adam(rate)
 
     def at(parameters: Any) -> nnx.Sequential:
-        if narrow:
+        if gates_alone:  # the readout stays as it is, so that only gates can learn
             parameters = jax.tree_util.tree_map_with_path(
                 lambda path, leaf: leaf if path[1].key == 0 else lax.stop_gradient(leaf), parameters
             )

@@ -109,6 +109,12 @@ def stated_time(text: str | None, preset: str) -> tuple[int, str]:
     return (int(stated[1]), stated[2] or stated[3] or stated[4]) if stated else (0, "")
 
 
+def stated_seconds(text: str | None, preset: str) -> int:
+    """The same in seconds; 0 where it does not say."""
+    number, unit = stated_time(text, preset)
+    return number * {"s": 1, "min": 60, "h": 3600, "": 0}[unit]
+
+
 def summary(text: str | None) -> str:
     """The first line of an experiment's docstring."""
     return (text or "").strip().partition("\n")[0]

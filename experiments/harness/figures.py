@@ -51,7 +51,7 @@ def outcomes(package: str, task: Task, jobs: int, prepare: Callable[[], None]) -
         alone = [name for name, module in modules.items() if getattr(module, "TIMED", False)]
         # The longest first, so that no process is left to work alone at the end.
         rest = sorted(modules.keys() - alone)
-        rest.sort(key=lambda name: -experiment.stated_time(modules[name].__doc__, "quick")[0])
+        rest.sort(key=lambda name: -experiment.stated_seconds(modules[name].__doc__, "quick"))
         yield from _side_by_side(rest, task, jobs, prepare)
     for name in alone:
         yield _attempt(name, task)

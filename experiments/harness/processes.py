@@ -76,7 +76,8 @@ def on_process_zero(action: Callable[[], Answer]) -> Answer:
     goes a way of its own, which would leave the others waiting.
 
     Raises:
-      UsageError: on every process, if process 0's action raises it, or an OSError.
+      UsageError: on every process, if process 0's action raises it, or, of several processes, an
+        OSError; a process that is alone gets that one itself.
     """
     if jax.process_count() == 1:
         return action()

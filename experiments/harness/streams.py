@@ -11,8 +11,9 @@ from .usage import UsageError
 def make_streams_usable() -> None:
     """A stream that is closed, or whose reader has gone (`| head`), leads nowhere from there on.
 
-    The work goes on, and the exit status says what came of it. Characters that the locale has
-    not are written as escapes.
+    The work goes on, and the exit status says what came of it. Where standard output cannot be
+    written for another reason, a full disk for instance, that is a UsageError. Characters that the
+    locale has not are written as escapes.
     """
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)

@@ -301,10 +301,8 @@ def plot(dataset: xr.Dataset) -> Figure:
     recall = figure.add_subplot(grid[1, 3:])
     for shift, head in ((-width / 2, "softmax"), (width / 2, "sigmoid")):
         part = table.sel(head=head)
-        probability.bar(
-            counts + shift, part["probability"], width, color=colours[head], label=label
-        )
-        recall.bar(counts + shift, part["found"], width, color=colours[head], label=label)
+        probability.bar(counts + shift, part["probability"], width, color=colours[head])
+        recall.bar(counts + shift, part["found"], width, color=colours[head])
     probability.plot(counts - width / 2, 1 / counts, "k_", markersize=22)
     probability.axhline(THRESHOLD, color="0.3", linewidth=1, linestyle=":")
     probability.set_ylabel("mean probability of a true label (1)")

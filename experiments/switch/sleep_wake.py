@@ -117,7 +117,7 @@ def measure(config: Config, key: Array) -> xr.Dataset:
     with jax.enable_x64(True):
         for model in MODELS.values():
             week = np.asarray(_week(model, config))
-            hours = np.arange(len(week)) * config.minutes / 60
+            hours = np.linspace(0, DAYS * 24, len(week))
             weeks.append(week)
             drives.append(np.asarray(model.drive(jnp.asarray(hours), jnp.asarray(week[:, 2]))))
             awake.append(np.asarray(model.awake(jnp.asarray(week))))

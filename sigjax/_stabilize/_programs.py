@@ -19,7 +19,7 @@ from ._quick import ARRAYS, Quick
 # call; after that, one is compiled when its call comes again. A number that differs at every call
 # would otherwise compile at every call. Using a program again restarts the count.
 _UNUSED = 8
-# The oldest of more is dropped.
+# Of more, the one that has not been looked for longest is dropped.
 _KEPT = 64
 
 
@@ -88,6 +88,7 @@ class Programs:
         if program is None:
             return None
         if program is not _NEW and program.unchanged(function):
+            self._known[key] = self._known.pop(key)  # the newest now
             program.compiled = program.compiled or self._compile(key, adapter, parts)
             return program
         try:
@@ -101,6 +102,10 @@ class Programs:
             self._give_up(key)
             return None
         self._known[key] = program
+        if len(self._known) > _KEPT // 2:
+            # Calls go through here once more, which makes their programs the newest; and what is
+            # dropped is kept by no call.
+            self.quick.forget()
         if len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
         self._unused += 1

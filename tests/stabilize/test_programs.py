@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 from sigjax import stabilize
+from sigjax._stabilize._program import Program
 
 X = jnp.array([-3.0, 0.5, 17.0])
 SCALE = 2.0
@@ -298,9 +299,67 @@ def test_effects_on_python_happen_at_every_call(capsys):
     assert capsys.readouterr().out == "traced\n" * 3
 
 
-def test_random_numbers_of_numpy_are_new_at_every_call():
-    stable = stabilize(lambda x: jax.nn.sigmoid(x) * np.random.uniform(1, 2))
+def draws_by_a_global(x):
+    return jax.nn.sigmoid(x) * np.random.uniform(1, 2)
+
+
+def draws_by_an_import(x):
+    import numpy as numbers
+
+    return jax.nn.sigmoid(x) * numbers.random.uniform(1, 2)
+
+
+def draws_by_an_import_of_a_part(x):
+    from numpy import random
+
+    return jax.nn.sigmoid(x) * random.uniform(1, 2)
+
+
+def draws_by_an_import_for_an_inner_function(x):
+    import numpy as numbers
+
+    return jax.nn.sigmoid(x) * (lambda: numbers.random.uniform(1, 2))()
+
+
+def draws_by_a_cell():
+    numbers = np
+    return lambda x: jax.nn.sigmoid(x) * numbers.random.uniform(1, 2)
+
+
+DRAWS = {
+    "global": draws_by_a_global,
+    "import": draws_by_an_import,
+    "import of a part": draws_by_an_import_of_a_part,
+    "inner function": draws_by_an_import_for_an_inner_function,
+    "cell": draws_by_a_cell(),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_random_numbers_of_numpy_are_new_at_every_call(name):
+    stable = stabilize(DRAWS[name])
     assert len({float(stable(X)[0]) for _ in range(4)}) == 4
+
+
+def test_random_numbers_of_jax_are_no_reason_to_trace_again(count):
+    key = jax.random.key(0)
+    assert_kept(count, stabilize(lambda x: jax.nn.sigmoid(x) + jax.random.normal(key)), X)
+
+
+def test_programs_of_values_that_come_twice_are_dropped_and_what_is_used_stays(count):
+    stable = stabilize(lambda x, name: jax.nn.sigmoid(x) * len(name))
+    stable(X, "often")
+    stable(X, "often")
+    gc.collect()
+    before = sum(isinstance(one, Program) for one in gc.get_objects())
+    for length in range(1, 101):
+        for _ in range(2):
+            stable(X, "x" * length)
+        traces = count.traces
+        stable(X, "often")
+        assert count.traces == traces
+    gc.collect()
+    assert sum(isinstance(one, Program) for one in gc.get_objects()) - before < 70
 
 
 def test_a_module_in_the_arguments_is_kept_with_its_state(count):

@@ -49,7 +49,6 @@ def judged(name: str) -> list[Judgement]:
         first = next(iter(others or findings), None)
         expected = "zero_weights" if zero else ""
         found.append(Judgement(name, state, expected, first, right))
-        model = make()[0]
     for fault in FAULTS.get(name, ()):
         findings = diagnose(changed(make()[0], fault), loss_fn, *batch).findings
         first = findings[0] if findings else None

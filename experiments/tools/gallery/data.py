@@ -38,5 +38,5 @@ def thinned(kept: dict[str, int]) -> str:
 
 
 def _ending(number: int) -> str:
-    """Of the ordinal: powers of two end in 1, 2, 4, 6 or 8, but never in 11 or 12."""
-    return "nd" if number % 10 == 2 else "th"
+    """Of the ordinal of a power of two above 1."""
+    return "nd" if number % 10 == 2 and number % 100 != 12 else "th"

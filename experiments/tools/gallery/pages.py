@@ -106,7 +106,7 @@ def _below_aim(results: Mapping[str, Published]) -> list[str]:
 
 
 def counted(results: Mapping[str, Published]) -> str:
-    """How many claims hold and fail, as in "35 experiments 310 hold, 1 fail, ..."."""
+    """How many claims hold and fail, as in "35 experiments 310 hold, 1 fails, ..."."""
     verdicts = [claim.verdict for result in results.values() for claim in result.claims]
     return f"{len(results)} experiments {format_counts(verdicts)}"
 
