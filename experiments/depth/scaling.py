@@ -8,7 +8,7 @@ float32, and kernels of 4 n^2 that do not count; its time is ceil(S / D) L (a n^
 which a, drawing every weight twice, is most.
 
 Command: python -m experiments run scaling [--preset quick|paper]
-Time: quick 30 s, paper 10 min (2 CPU cores); paper takes 10,000 layers of 1,000 units.
+Time: quick 30 s, paper 4 min (2 CPU cores); paper takes 10,000 layers of 1,000 units.
 Must show: memory as 4 L B n, whatever S; time in proportion to L and S and, beyond a few hundred
 units, to n^2; the same numbers to the last bit on any number of devices. Virtual devices share the
 cores of one machine: they show that the work divides, not how fast real ones are.
