@@ -6,7 +6,7 @@ ICCV 2980-2988, section 4.1; Karpathy 2019, A Recipe for Training Neural Network
 
     python -m experiments run prior_init
 
-Time on 2 CPU cores: quick 10 s, paper 6 min. Must show: at 1 % positives the first loss is
+Time on 2 CPU cores: quick 10 s, paper 3 min. Must show: at 1 % positives the first loss is
 0.056002 against 0.693147, and the network without the prior spends its first 135 steps on
 learning the frequency, its first 30 at 10 %.
 """
