@@ -1,9 +1,9 @@
 """Functions of sharded beside replicated arguments, on eight devices, beside their peers.
 
 A program, run by test_meshes.py once for each kind of axes, of which the explicit ones come in
-two halves:
+three parts:
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python tests/meshes.py "explicit 1/2"
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 python tests/meshes.py "explicit 1/3"
 
 It prints where a result differs from the peer's or is sharded otherwise, and where a compiled
 program has a collective that the peer's does not have.
@@ -51,9 +51,9 @@ PAIRS = [
 FEW_PAIRS = [("batch", "replicated"), ("both", "sharded row"), ("batch", "number")]
 # On automatic axes nothing is refused, and the compiler places what it likes.
 FEW = {"auto": [("batch", "replicated"), ("both", "row")], "manual": [("batch", "row")]}
+PARTS = 3
 AXES = {
-    "explicit 1/2": AxisType.Explicit,
-    "explicit 2/2": AxisType.Explicit,
+    **{f"explicit {part}/{PARTS}": AxisType.Explicit for part in range(1, PARTS + 1)},
     "auto": AxisType.Auto,
     "manual": AxisType.Auto,
 }
@@ -241,13 +241,13 @@ def _by_hand(function: Callable[..., Array], mesh: Any) -> Callable[..., Array]:
 def _pairs(name: str, kind: str) -> Sequence[tuple[str, str]]:
     """The layouts that are tried.
 
-    On explicit axes either half takes every other pair of a function, in turn from the first or the
-    second on, so that it has all functions and, over all of them, all pairs.
+    On explicit axes a part takes every third pair of a function, from the first, second or third on
+    in turn, so that it has all functions and, over all of them, all pairs.
     """
     if kind in FEW:
         return FEW[kind]
     first = list(CASES).index(name) + list(AXES).index(kind)
-    return CASES[name].pairs[first % 2 :: 2]
+    return CASES[name].pairs[first % PARTS :: PARTS]
 
 
 def _complaints(name: str, kind: str) -> Iterator[str]:

@@ -105,7 +105,7 @@ def test_a_program_for_any_number_of_examples(name):
         assert len(leaf.shape) == len(expected.shape)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "name",
     [

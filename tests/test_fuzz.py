@@ -68,7 +68,7 @@ def in_float64(function, x):
         return np.asarray(function(jnp.asarray(padded)))[: x.size].reshape(x.shape)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 @FEW
 @given(x=values())
@@ -96,6 +96,7 @@ JOINT = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", sorted(JOINT))
 @FEW
 @given(data=st.data())
@@ -172,6 +173,7 @@ MODULES = {
 LEADING = [(), (0,), (3,), (0, 2), (2, 1, 3)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_keeps_the_leading_axes(name):
     """All of them in one program, which compiles faster than five."""

@@ -9,8 +9,8 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(4)
-@pytest.mark.parametrize("kind", ["explicit 1/2", "explicit 2/2", "auto", "manual"])
+@pytest.mark.sampled(5)
+@pytest.mark.parametrize("kind", [*(f"explicit {n}/3" for n in (1, 2, 3)), "auto", "manual"])
 def test_functions_on_a_mesh(kind):
     """In a process of its own, which has eight devices."""
     program = Path(__file__).with_name("meshes.py")

@@ -34,7 +34,7 @@ def test_equals_libsvm():
     np.testing.assert_allclose((single.a, single.b), LIBSVM, rtol=2e-6)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_equals_scikit_learn(first):
     with jax.enable_x64(True):

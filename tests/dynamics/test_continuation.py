@@ -153,6 +153,7 @@ def test_says_why_it_ended_or_did_not_start():
         _ = branches.stopped
 
 
+@pytest.mark.proof
 def test_a_figure_of_eight_closes_with_its_first_tangent_only():
     """Bernoulli's lemniscate passes 0 twice; its folds are at +-sqrt(2)."""
 
@@ -207,6 +208,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.proof
 def test_no_pair_of_folds_is_lost():
     """Pairs a tenth of a step apart and more, wherever in a step they lie."""
     shares = np.repeat([0.1, 0.2, 0.5, 1.0], 16)

@@ -52,6 +52,7 @@ def test_folds_of_ten_thousand_switches():
     assert (np.asarray(low)[there] <= np.asarray(high)[there]).all()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("x64", "solver", "tolerance"),
     [(True, diffrax.Kvaerno5(), 1e-7), (False, diffrax.Tsit5(), 1e-4)],

@@ -43,6 +43,7 @@ def test_folds_of_autos_tutorial():
             np.testing.assert_allclose(rates, u / (1 - u) * np.exp(-heat * u / 4), rtol=1e-12)
 
 
+@pytest.mark.proof
 def test_folds_of_bifurcationkits_tutorial():
     """BifurcationKit.jl's tutorial on CO oxidation (Bykov, Yablonskii & Kim): bisected to 8e-6."""
 
@@ -93,6 +94,7 @@ def test_pitchfork_of_autos_manual():
         assert signs == {-1.0, 1.0}
 
 
+@pytest.mark.proof
 def test_a_transcritical_crossing_is_no_pitchfork():
     with jax.enable_x64(True):
         branches = continuation(
@@ -113,6 +115,7 @@ def test_a_transcritical_crossing_is_no_pitchfork():
         assert sorted(float(branch.parameters[-1]) for branch in others) == [0.0, 3.0]
 
 
+@pytest.mark.proof
 def test_the_other_branch_of_a_pitchfork_turns_there_without_a_fold():
     with jax.enable_x64(True):
         main, *others = continuation(

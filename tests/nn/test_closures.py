@@ -40,7 +40,7 @@ def in_evaluation(make):
     return model, inputs
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("name", CLOSED)
 def test_modules_are_closed_over_by_every_transformation(name):
     model, inputs = in_evaluation(CLOSED[name])

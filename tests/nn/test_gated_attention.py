@@ -70,6 +70,7 @@ def test_a_gate_behind_any_attention(function, elementwise):
     np.testing.assert_array_equal(layer(INPUTS, mask=seen, is_causal=True), outputs)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("elementwise", [False, True])
 def test_every_gate_starts_as_far_open_as_stated(elementwise):
     """A gate of 1/2 halves outputs and gradients of what it gates, exactly."""

@@ -55,7 +55,7 @@ PLACES = {
 }
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize(
     ("place", "kind"),
     [*((place, EXPLICIT) for place in PLACES), ("features of both", AUTO)],
@@ -101,7 +101,7 @@ def test_manual_axes_give_what_one_device_gives(name):
     assert_same(found, expected)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("kind", "features"), [(EXPLICIT, False), (AUTO, False), (AUTO, True)], ids=str
 )

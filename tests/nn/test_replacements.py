@@ -179,7 +179,7 @@ def test_lora_parameters_alone_are_trained(name):
     assert len(paths) == 2 * len(MODULES[name][2])
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", MODULES)
 def test_lora_of_float32_on_a_network_of_bfloat16(name):
     """Only the stack's layers give float32 to begin with: the scan goes on in it."""

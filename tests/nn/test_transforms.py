@@ -28,7 +28,7 @@ def total(model, inputs):
     return jnp.sum(jnp.square(model(inputs).astype(jnp.float32)))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8, 4)
 @pytest.mark.parametrize("name", MODELS)
 def test_jit_gives_the_same_and_updates_the_same(name):
     model, inputs = build(name)
@@ -65,7 +65,7 @@ def gradients(name):
     return everything(model)
 
 
-@pytest.mark.sampled(4, 1)
+@pytest.mark.sampled(8, 1)
 @pytest.mark.parametrize("name", MODELS)
 def test_nnx_grad_is_jax_grad_over_the_split_state(name):
     found, expected, _, _ = gradients(name)
@@ -85,7 +85,7 @@ def test_a_step_along_the_gradient_lowers_the_loss(name):
     assert float(slope) == pytest.approx(-float(squared), rel=0.03)
 
 
-@pytest.mark.sampled(4, 2)
+@pytest.mark.sampled(8, 2)
 @pytest.mark.parametrize("name", MODELS)
 def test_vmap_over_an_ensemble(name):
     make, inputs = MODELS[name]
@@ -115,7 +115,7 @@ def test_scan_over_a_stack_of_highways():
     np.testing.assert_allclose(outputs, expected, rtol=1e-5)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", MODELS)
 def test_tree_mode(name):
     """Flax's other mode: modules are plain pytrees, returned rather than updated."""
@@ -130,7 +130,7 @@ def test_tree_mode(name):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.sampled(4, 3)
+@pytest.mark.sampled(8, 3)
 @pytest.mark.parametrize("name", MODELS)
 def test_checkpoint_round_trip(name, tmp_path):
     model, inputs = build(name)
@@ -216,7 +216,7 @@ def test_the_stack_of_an_mlp_has_one_axis_more_in_its_metadata():
     assert tuple(kernel.get_metadata()["out_sharding"]) == (None, None, "model")
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["MLP", "SqueezeExcite", "GRUCell in nnx.RNN", "MultiLabelHead"])
 def test_linen_through_the_bridge(name):
     make, inputs = MODELS[name]

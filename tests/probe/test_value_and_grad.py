@@ -68,6 +68,7 @@ def assert_equal(found, expected, ulps=ULPS):
             np.testing.assert_array_equal(here, there)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("wrap", [lambda function: function, nnx.jit], ids=["eager", "nnx.jit"])
 def test_gradients_state_and_auxiliary_output_are_those_of_nnx(wrap):

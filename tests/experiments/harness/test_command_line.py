@@ -235,6 +235,7 @@ def test_every_experiment_of_the_project_says_how_long_it_takes():
         assert experiment.stated_time(text, "paper")[0] > 0, name
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["FAIL", "TIMED"])
 def test_figures_side_by_side_are_those_of_one_at_a_time(type_in, add_experiment, kind):
     more = {"TIMED": "TIMED = True\n", "FAIL": "def measure(config, key):\n    1 / 0\n"}[kind]

@@ -308,6 +308,7 @@ class Removals:
         return removing
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("flags", [(), ("--force",)], ids=["tidying", "force"])
 def test_whichever_removal_is_interrupted_the_same_command_goes_on(
     command, tmp_path, monkeypatch, flags
