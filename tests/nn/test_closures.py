@@ -99,6 +99,7 @@ def test_export_with_a_symbolic_batch(name):
 called = nnx.jit(lambda model, x: model(x))
 
 
+@pytest.mark.slice
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 @pytest.mark.parametrize("name", MODELS)

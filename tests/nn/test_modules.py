@@ -40,6 +40,7 @@ def test_mlp(residual):
     np.testing.assert_allclose(model(X), linear(model.last, hidden), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slice
 def test_the_layers_of_an_mlp_are_drawn_apart():
     model = snn.MLP(8, 5, 3, depth=4, rngs=nnx.Rngs(0))
     first, second, third = (kernel for kernel, _ in kernels_of_the_stack(model))

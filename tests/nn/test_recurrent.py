@@ -249,6 +249,7 @@ def test_a_cell_derived_from_ours_keeps_its_own_step():
         snn.RNN(cell)(X, return_gates=True)
 
 
+@pytest.mark.slice
 def test_any_other_cell_runs_too():
     cell = nnx.SimpleCell(IN, HIDDEN, rngs=nnx.Rngs(0))
     np.testing.assert_array_equal(snn.RNN(cell)(X), nnx.RNN(cell)(X))

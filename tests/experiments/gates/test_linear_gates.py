@@ -25,6 +25,7 @@ def test_all_claims_but_the_trained_hold(small_run):
     assert cosine.measured < linear_gates.COSINE
 
 
+@pytest.mark.slow
 def test_all_forms_are_one_recurrence():
     """In float32, and of short memories, where nothing is lost."""
     config = linear_gates.Config(features=16, steps=20)

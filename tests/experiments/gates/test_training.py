@@ -10,6 +10,7 @@ from experiments.gates import _tasks as tasks
 from experiments.gates._training import SequenceModel, train
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_training_learns_what_needs_no_memory():
     """A delayed signal of length 1 is not delayed; two models go one way, the third another."""

@@ -28,6 +28,7 @@ def test_the_polynomials_in_use_are_fitted_again(fitted, dtype, what):
         )
 
 
+@pytest.mark.slice
 def test_best_polynomial_for_a_power_is_chebyshevs():
     # x^4 less its best cubic is T_4(x) / 8, whose largest value is 1/8.
     with mp.workdps(30):

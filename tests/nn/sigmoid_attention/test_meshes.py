@@ -23,6 +23,7 @@ MORE_MESHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(
     ("kind", "places"),

@@ -73,7 +73,6 @@ def test_logit_biases_and_layer_scale():
     assert pickle.loads(pickle.dumps(nnx.split(layer)[0])) == nnx.split(layer)[0]
 
 
-@pytest.mark.slice
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_decoding_gives_what_the_whole_pass_gives(is_causal):
     options = {"num_kv_heads": 2, "normalize_qk": True, "train_logit_bias": True, "decode": True}
@@ -122,6 +121,7 @@ def test_weights_are_sown_and_wrong_inputs_refused():
         layer(INPUTS, input_positions=np.arange(INPUTS.shape[-2]))
 
 
+@pytest.mark.slice
 def test_a_layer_put_in_place_of_a_projection_is_called():
     class Doubled(nnx.LinearGeneral):
         def __call__(self, inputs):
