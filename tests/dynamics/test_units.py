@@ -148,7 +148,6 @@ def test_units_do_not_matter(systems, residuals, x64):
                 assert vertical[exists].all()
 
 
-@pytest.mark.slice
 def test_each_component_has_its_own_units(systems):
     """Two components 12 orders of magnitude apart, one of them far from 0 and narrow."""
     start, parameters, folds, _ = systems[cubic_twice]
@@ -158,6 +157,7 @@ def test_each_component_has_its_own_units(systems):
     np.testing.assert_allclose(passed(branch.turning_points), folds, rtol=1e-8)
 
 
+@pytest.mark.slice
 def test_bounds_may_be_wide_or_infinite(systems):
     start, (first, *_), folds, _ = systems[cubic]
     for far in (1e6, np.inf):

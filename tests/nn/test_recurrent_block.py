@@ -133,6 +133,7 @@ def test_decoding_step_by_step_is_the_whole_pass(dtype):
             np.testing.assert_allclose(found, expected, **same)
 
 
+@pytest.mark.slice
 def test_lengths_and_both_directions():
     x, _, _ = data()
     x = jnp.asarray(x, jnp.float32)
@@ -206,7 +207,6 @@ def test_meshes_give_what_one_device_gives(place):
         np.testing.assert_allclose(np.asarray(ours), one, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.slice
 def test_weights_of_recurrent_gemma_are_loaded():
     """Google's names in linen and torch, and Hugging Face's; the oracle is NumPy."""
     rng = np.random.default_rng(3)

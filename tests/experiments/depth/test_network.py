@@ -173,6 +173,7 @@ def test_deep_orthogonal_linear_network_keeps_its_norm():
     np.testing.assert_allclose(np.ptp(log10_magnitude(found.preactivation)), 0, atol=1e-4)
 
 
+@pytest.mark.slice
 def test_saturated_slopes_do_not_vanish():
     # sigma(1 - sigma) is 0 in float32 beyond 17; at 40 the slope is 4e-18.
     weights = one_seed(draw())
@@ -185,7 +186,6 @@ def test_saturated_slopes_do_not_vanish():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.slice
 def test_signals_too_small_to_square():
     weights, batch = one_seed(draw()), digits(jax.random.key(1), 16)
     relu = Architecture.of("relu", "none", False, 5)
