@@ -11,7 +11,7 @@ _NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class Statements:
-    """Some statements, without what decides no number: docstrings, comments and annotations."""
+    """Some statements, without what decides no number, see `_Bare`."""
 
     def __init__(self, statements: Sequence[ast.stmt]):
         self._tree = ast.Module(list(statements), [])
@@ -132,11 +132,21 @@ def _dotted(node: ast.AST) -> Iterator[list[str]]:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes away annotations, and strings that stand alone: docstrings, also those of fields."""
+    """Takes away what decides no number.
+
+    That is annotations, strings that stand alone (docstrings, also those of fields), and what an
+    error says: where one is raised there is no result. Its kind stays, by which it is caught.
+    """
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return ast.copy_location(ast.Pass(), node) if alone else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        if isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+        node.cause = None
+        return node
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None

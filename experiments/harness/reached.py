@@ -13,9 +13,9 @@ def code_of(module: str, names: Sequence[str]) -> Iterator[str]:
 
     A definition reaches those that it names, by imports too and through packages that import a name
     to pass it on. What is executed when a module is imported, besides definitions, counts for
-    everything that reaches the module. Docstrings, comments, annotations and the way lines are
-    broken do not count: they decide no number. In doubt, such as of a module that is passed on as a
-    value, all of it counts.
+    everything that reaches the module. Docstrings, comments, annotations, the words of an error and
+    the way lines are broken do not count: they decide no number. In doubt, such as of a module that
+    is passed on as a value, all of it counts.
 
     Args:
       module: as in "experiments.depth.isometry".

@@ -43,6 +43,8 @@ SHARED = """from ..tools import first
 BOUND = 1
 
 def number():
+    if not first.ONE:
+        raise ValueError("is 0") from KeyError("BOUND")
     return first.ONE
 
 def judged(dataset, bound):
@@ -96,6 +98,7 @@ def digests(tmp_path, monkeypatch):
         ("theme/one.py", "", "TABLE['c'] = 1\n"),
         ("theme/one.py", "", "import atexit\n\natexit.register(print)\n"),
         ("theme/_shared.py", "return first.ONE", "return 3"),
+        ("theme/_shared.py", "raise ValueError", "raise TypeError"),
         ("tools/first.py", "1", "2"),
         ("tools/second.py", "return x", "return 2 * x"),
         ("tools/program.py", "return 1", "return 2"),
@@ -118,6 +121,7 @@ def test_what_decides_the_data_changes_their_digest(digests, change):
         ("theme/one.py", "Measures", "Counts"),
         ("theme/one.py", "    return passed", "    # why\n    return  passed"),
         ("theme/one.py", "-> float", "-> complex"),
+        ("theme/_shared.py", '"is 0") from KeyError', 'f"is {BOUND}") from TypeError'),
         ("theme/one.py", "unused():\n    return 1", "unused():\n    return 2"),
         ("theme/other.py", "", "X = 1\n"),
         ("tools/second.py", "return 1", "return 2"),
@@ -160,10 +164,23 @@ def test_sigjax_is_followed_by_names_through_the_packages_that_pass_them_on():
     assert "sigjax.nn" not in text
 
 
-def test_a_module_that_is_asked_for_names_at_run_time_counts_whole():
+def test_of_sigjax_accuracy_counts_what_it_asks_for():
     text = "".join(reached.code_of("experiments.functions.accuracy", code.MEASURES))
     assert "sigjax.functional._logaddexp._subtract\n" in text
-    assert "sigjax.initializers.prior_bias\n" in text
+    assert "sigjax.initializers" not in text
+
+
+@pytest.mark.parametrize("asked", ["getattr(tools.second, 'left')", "vars(tools.second)"])
+def test_a_module_that_is_asked_for_names_at_run_time_counts_whole(digests, asked):
+    calls = (
+        "theme/one.py",
+        "return passed",
+        f"from toybox import tools\n    {asked}\n    return passed",
+    )
+    assert digests(*calls) != digests()
+    digests(*calls)
+    text = "".join(reached.code_of("toybox.theme.one", code.MEASURES))
+    assert "toybox.tools.second.left\n" in text
 
 
 def test_a_rule_counts_for_the_function_that_it_is_handed_to():
