@@ -176,16 +176,10 @@ class Reach:
             function.__code__,
             function,
             {name: cell.cell_contents for name, cell in cells},
-            imports_numpy=_imports_numpy(function.__code__),
         )
 
     def _add_code(
-        self,
-        code: types.CodeType,
-        function: types.FunctionType,
-        outside: Mapping[str, Any],
-        *,
-        imports_numpy: bool,
+        self, code: types.CodeType, function: types.FunctionType, outside: Mapping[str, Any]
     ) -> None:
         """Walks through what code reads; `outside` has what its closure holds."""
         before: Any = None  # what was loaded last, if that is known
@@ -195,7 +189,9 @@ class Reach:
                 self._add_global(name, function)
             elif operation in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
                 self._attributes.add(name)
-                if name == "random" and (before is np or (before is None and imports_numpy)):
+                if name == "random" and (
+                    before is np or (before is None and _imports_numpy(function.__code__))
+                ):
                     raise Unknown("numpy.random")
             elif operation in ("STORE_GLOBAL", "DELETE_GLOBAL") or (
                 operation in ("STORE_DEREF", "DELETE_DEREF") and name in outside
@@ -203,11 +199,14 @@ class Reach:
                 raise Unknown(f"an assignment to {name}")
             elif operation == "IMPORT_NAME" and not _is_library(name):
                 raise Unknown(f"an import of {name}")
-            known = {"LOAD_GLOBAL": function.__globals__, "LOAD_DEREF": outside}.get(operation)
-            before = None if known is None else known.get(name)
+            before = None
+            if operation == "LOAD_GLOBAL":
+                before = function.__globals__.get(name)
+            elif operation == "LOAD_DEREF":
+                before = outside.get(name)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
-                self._add_code(constant, function, outside, imports_numpy=imports_numpy)
+                self._add_code(constant, function, outside)
 
     def _add_global(self, name: str, function: types.FunctionType) -> None:
         known = function.__globals__

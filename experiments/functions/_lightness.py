@@ -15,7 +15,7 @@ from jax import Array
 
 import sigjax
 from experiments.harness.stopwatch import Call, contestants, preparation, race
-from experiments.oracle.subjects import JAX_PEERS
+from experiments.oracle import subjects
 
 Function = Callable[..., Array]
 
@@ -28,7 +28,7 @@ _CALLS = 200  # that one timing spans: a call takes 5 us
 _DERIVATIVES = 10  # a derivative outside jit takes 500 us
 
 # Functions of one argument, and the two of two arguments that have a peer: (ours, the peer's).
-_OF_ONE = tuple(name for name in JAX_PEERS if hasattr(sigjax, name))
+_OF_ONE = tuple(name for name in subjects.JAX_PEERS if name in subjects.FUNCTIONS)
 _OF_TWO: Mapping[str, tuple[Function, Function]] = {
     "logaddexp": (sigjax.logaddexp, jnp.logaddexp),
     "cross_entropy": (
@@ -40,7 +40,7 @@ FUNCTIONS = (*_OF_ONE, *_OF_TWO)
 
 
 def _pair(name: str) -> tuple[Function, Function]:
-    return _OF_TWO[name] if name in _OF_TWO else (getattr(sigjax, name), JAX_PEERS[name])
+    return _OF_TWO.get(name) or (subjects.FUNCTIONS[name], subjects.JAX_PEERS[name])
 
 
 def outside_jit(name: str, rounds: int, seed: int) -> xr.Dataset:

@@ -36,6 +36,7 @@ from matplotlib.figure import Figure
 import sigjax.nn as snn
 from experiments.harness import Claim, Settings, Within, over_devices, reported, sweep
 from experiments.harness.bands import mean_and_range
+from experiments.harness.settings import wrong_value
 from experiments.harness.style import MEANING, THEORY
 
 ROUTERS = ("no balance", "bias", "auxiliary loss", "softmax, auxiliary loss")
@@ -62,6 +63,11 @@ class Config(Settings):
     """What the balance bias moves by a step; the papers' is 0.001."""
     seeds: Annotated[int, Within(1)] = 3
     """Independent tasks and routers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps % 10:
+            raise wrong_value("steps", "a multiple of 10: loads are of tenths", self.steps)
 
     @classmethod
     def quick(cls) -> "Config":

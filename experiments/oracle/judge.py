@@ -18,8 +18,7 @@ class Worst(NamedTuple):
     Attributes:
       ulp: the largest error, in ulp.
       worst_input: where it is.
-      wrong: how many results are 0, infinite or NaN where the truth is a normal number, or the
-        reverse.
+      wrong: how many results are wrong whatever the ulp, see `Errors`.
     """
 
     ulp: float

@@ -16,6 +16,15 @@ from experiments.harness.settings import wrong_value
 Function = Callable[[Array], Array]
 
 
+_FUNCTIONS: tuple[Callable[..., Array], ...] = (
+    *(sigjax.sigmoid, sigjax.log_sigmoid, sigjax.log1m_sigmoid, sigjax.softplus),
+    *(sigjax.softplus_inverse, sigjax.silu, sigjax.logit, sigjax.log1mexp, sigjax.logitexp),
+    *(sigjax.logit1mexp, sigjax.log_cosh, sigjax.cloglog, sigjax.cloglog_inverse),
+    *(sigjax.tanh_from_sigmoid, sigjax.sigmoid_linear, sigjax.hard_sigmoid),
+)
+FUNCTIONS = {function.__name__: function for function in _FUNCTIONS}
+
+
 def _of_label(loss: Callable[..., Array], label: int, **parameters: float) -> Function:
     """A loss as a function of the logit."""
     return lambda x: loss(x, jnp.asarray(label, x.dtype), **parameters)
@@ -71,7 +80,7 @@ def subject(library: str, name: str) -> Function | None:
         return JAX_PEERS.get(name)
     if name in LOSSES:
         return LOSSES[name] if library == "sigjax" else None
-    function = getattr(sigjax, name)
+    function = FUNCTIONS[name]
     if library == "sigjax":
         return function
     return None if name in _LINES else lambda x: function(x, faithful=True)

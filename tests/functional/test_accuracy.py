@@ -1,7 +1,5 @@
 """Value and two derivatives of every unary function, against float64 truths and mpmath."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -23,19 +21,6 @@ DERIVATIVES = [(name, order) for name, orders in TRUTHS.items() for order in ran
 FAITHFUL = [name for name in TRUTHS if subjects.has("sigjax faithful", name, "float32")]
 
 
-def assert_right_beyond_normal_numbers(name, order, x, result):
-    """What `ulp_errors` does not judge: results of truths that are 0, subnormal or infinite."""
-    with np.errstate(invalid="ignore"), jax.enable_x64(True):  # some NaNs signal
-        wide, found = x.astype(np.float64), result.astype(np.float64)
-        truth = np.asarray(TRUTHS[name][order](jnp.asarray(wide)))
-    smallest, largest = (float(getattr(jnp.finfo(x.dtype), n)) for n in ("smallest_normal", "max"))
-    flushed = (np.abs(wide) < 2.0**-126) & (wide != 0) & (order > 0)  # as the judge has it
-    small = (np.abs(truth) < smallest) & ~flushed
-    np.testing.assert_array_less(np.abs(found[small]), smallest * (1 + 2**-6))
-    infinite = np.isinf(truth) & ~flushed
-    np.testing.assert_array_less(largest / 2, found[infinite] * np.sign(truth[infinite]))
-
-
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
@@ -45,7 +30,6 @@ def test_every_16_bit_number_is_rounded_once(name, order, dtype):
     found = worst(x, errors(name, order, x, result))
     assert found.wrong == 0
     assert found.ulp <= bounds.ROUNDED_ONCE_ULP, found
-    assert_right_beyond_normal_numbers(name, order, x, result)
 
 
 @pytest.mark.sampled(2)
@@ -57,7 +41,6 @@ def test_float32_sample(name, order):
     found = worst(x, errors(name, order, x, result))
     assert found.wrong == 0
     assert found.ulp <= bound[order], found
-    assert_right_beyond_normal_numbers(name, order, x, result)
 
 
 @pytest.mark.sampled(2)

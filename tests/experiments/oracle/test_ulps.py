@@ -26,7 +26,11 @@ def test_neighbours_are_whole_ulps_apart(dtype, steps):
 
 
 @pytest.mark.parametrize(
-    ("result", "truth"), [(0.0, 1e-30), (np.inf, 1e30), (np.nan, 1.0), (1.0, np.nan), (1.0, 1e39)]
+    ("result", "truth"),
+    [
+        *((0.0, 1e-30), (np.inf, 1e30), (np.nan, 1.0), (1.0, np.nan), (1.0, 1e39)),
+        *((np.nan, 0.0), (1e-30, 0.0), (2e-38, 1e-39), (-np.inf, 1e39), (np.inf, -np.inf)),
+    ],
 )
 def test_what_is_wrong_whatever_the_ulp(result, truth):
     with jax.enable_x64(True):
@@ -34,7 +38,11 @@ def test_what_is_wrong_whatever_the_ulp(result, truth):
 
 
 @pytest.mark.parametrize(
-    ("result", "truth"), [(0.0, 1e-39), (np.inf, 1e39), (np.nan, np.nan), (np.inf, np.inf)]
+    ("result", "truth"),
+    [
+        *((0.0, 1e-39), (np.inf, 1e39), (np.nan, np.nan), (np.inf, np.inf)),
+        *((-0.0, 0.0), (1e-39, 0.0), (2.0**-126, 1e-38), (-np.inf, -1e39)),
+    ],
 )
 def test_what_is_right_at_the_ends_of_the_range(result, truth):
     with jax.enable_x64(True):
