@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
+from .functional._messages import must
+
 _SOFTWARE = """@software{{sigjax,
   title = {{sigjax: the sigmoid in {{JAX}}, its derivatives, gradients and gates}},
   author = {{{{The sigjax authors}}}},
@@ -59,8 +61,12 @@ def _references(thing: Any) -> Iterator[str]:
     described = thing if hasattr(thing, "__name__") else type(thing)
     if not _is_ours(described.__name__ if is_module else getattr(described, "__module__", "")):
         raise TypeError(
-            "sigjax.cite: expected functions, classes, modules or objects of sigjax, got "
-            f"{thing!r} ({type(thing).__name__})"
+            must(
+                "things",
+                "be functions, classes, modules or objects of sigjax",
+                f"{thing!r} ({type(thing).__name__})",
+                of="sigjax.cite",
+            )
         )
     if not is_module:
         yield (described.__doc__ or "").partition("References:")[2]

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from .functional import logit
 from .functional._arguments import check_numbers
+from .functional._messages import must
 from .functional._precision import computed_in
 from .theory import critical_weight_std
 
@@ -56,8 +57,12 @@ def prior_bias(probability: ArrayLike | Sequence[ArrayLike]) -> Initializer:
     p = np.asarray(probability, np.float64)
     if not np.all((p > 0) & (p < 1)):
         raise ValueError(
-            "sigjax.initializers.prior_bias: argument 'probability' must be strictly between 0 "
-            f"and 1, got {probability}"
+            must(
+                "probability",
+                "be strictly between 0 and 1",
+                probability,
+                of="sigjax.initializers.prior_bias",
+            )
         )
     # Now, whatever is being traced or mapped, and in float64: 0.9 is not a float32.
     with jax.core.eval_context(), jax.enable_x64(True):
@@ -94,11 +99,15 @@ def chrono(max_time: float | int, min_time: float | int = 2.0) -> Initializer:
     for name, value in (("min_time", min_time), ("max_time", max_time)):
         check_numbers(**{name: value})
         if np.ndim(value):
-            raise TypeError(f"{name} must be a number, got an array of shape {np.shape(value)}")
+            raise TypeError(must(name, "be a number", f"an array of shape {np.shape(value)}"))
     if not 2 <= min_time < max_time < math.inf:
         raise ValueError(
-            "sigjax.initializers.chrono: arguments must satisfy 2 <= min_time < max_time, "
-            f"got min_time={min_time} and max_time={max_time}"
+            must(
+                ("min_time", "max_time"),
+                "satisfy 2 <= min_time < max_time",
+                f"min_time={min_time} and max_time={max_time}",
+                of="sigjax.initializers.chrono",
+            )
         )
 
     def initialize(key: Array, shape, dtype: DTypeLike, out_sharding=None) -> Array:
@@ -198,7 +207,7 @@ def rounded_once(initializer: Callable[..., Array]) -> Initializer:
 
 def _critical_gain(name: str, activation: Activation, bias_std: float | int) -> float:
     if np.ndim(bias_std):
-        raise TypeError(f"bias_std must be a number, got an array of shape {np.shape(bias_std)}")
+        raise TypeError(must("bias_std", "be a number", f"an array of shape {np.shape(bias_std)}"))
     with jax.core.eval_context():
         gain = float(critical_weight_std(activation, bias_std))
     if math.isnan(gain):

@@ -17,6 +17,7 @@ ALLOWED = {
     "": {"functional", "losses", "initializers", "nn", "theory", "probe", "_stabilize"}
     | {"calibration", "dynamics", "_cite"},
     "losses": {"functional"},
+    "_cite": {"functional"},
     "initializers": {"functional", "theory"},
     "nn": {"functional", "initializers"},
     "theory": {"functional"},

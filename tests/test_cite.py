@@ -63,7 +63,7 @@ def test_objects_and_modules_stand_for_what_they_are_made_of(capsys):
 
 @pytest.mark.parametrize("thing", ["sigmoid", max, re])
 def test_strangers_are_refused(thing):
-    with pytest.raises(TypeError, match=r"sigjax\.cite: expected .* got"):
+    with pytest.raises(TypeError, match=r"sigjax\.cite: argument 'things' must be .* got"):
         sigjax.cite(thing)
 
 

@@ -107,7 +107,9 @@ def test_a_joint_function_broadcasts_or_names_its_arguments(name, data):
     try:
         shape = np.broadcast_shapes(*(x.shape for x in given_arrays))
     except ValueError:
-        with pytest.raises(ValueError, match="arguments must have shapes that broadcast together"):
+        with pytest.raises(
+            ValueError, match="arguments 'a' and 'b' must have shapes that broadcast together"
+        ):
             function(*given_arrays)
         return
     found = function(*given_arrays)

@@ -5,6 +5,7 @@ A program, run by test_fuzz.py: users have no runtime type checks, and the suite
 
 import functools
 import inspect
+import re
 import sys
 import warnings
 from typing import Any
@@ -90,7 +91,9 @@ def complaint(function: Any, right: dict[str, Any], name: str, wrong: Any) -> st
     try:
         result = function(**right | {name: wrong})
     except (TypeError, ValueError) as error:
-        return "" if name in str(error) else f"does not name it: {error}"
+        said = str(error)
+        well = name in said and re.search(r"arguments? '.+' must .+, got ", said, re.DOTALL)
+        return "" if well else f"is not said in the one form: {error}"
     except Exception as error:
         return f"raises {type(error).__name__}: {error}"
     return f"gives {result!r}"

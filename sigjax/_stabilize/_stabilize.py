@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from ..functional._messages import must
 from ._program import Mixed
 from ._programs import Programs, plainly
 from ._quick import ARRAYS
@@ -80,7 +81,9 @@ def stabilize(fn: F) -> F:
       0.0000e+00 4.1399e-08
     """
     if not callable(fn):
-        raise TypeError(f"stabilize: fn must be a function, got {type(fn).__name__}: {fn!r}")
+        raise TypeError(
+            must("fn", "be a function", f"{type(fn).__name__}: {fn!r}", of="sigjax.stabilize")
+        )
     owner = fn if is_graph(fn) else getattr(fn, "__self__", None)
     if is_graph(owner):
         function = type(owner).__call__ if fn is owner else cast(Any, fn).__func__

@@ -11,6 +11,8 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
+
 
 @runtime_checkable
 class _SupportsArray(Protocol):
@@ -61,9 +63,9 @@ def one_dimensional(name: str, x: Array) -> Array:
       ValueError: if it has another rank than 1, or no elements.
     """
     if x.ndim != 1:
-        raise ValueError(f"{name} must have shape [examples], not {x.shape}; use jax.vmap for more")
+        raise ValueError(must(name, "have shape [examples]", f"{x.shape}; use jax.vmap for more"))
     if x.shape[0] == 0:
-        raise ValueError(f"{name} must have at least one example")
+        raise ValueError(must(name, "have at least one example", "none"))
     return x
 
 
@@ -76,7 +78,7 @@ def labels_of(examples: Size, labels: Values) -> Array:
     """
     array = _real("labels", labels)
     if array.shape != (examples,):
-        raise ValueError(f"labels must have shape {(examples,)}, not {array.shape}")
+        raise ValueError(must("labels", f"have shape {(examples,)}", array.shape))
     if array.dtype == bool:
         return _as_jax(array, array.dtype)
     if jnp.issubdtype(array.dtype, jnp.floating):
@@ -106,19 +108,21 @@ def _is_traced(array: object) -> bool:
 def _real(name: str, x: Values) -> Array | np.ndarray:
     """An array of real numbers, of NumPy's unless it is JAX's."""
     if np.ma.isMaskedArray(x) and np.ma.is_masked(x):
-        raise ValueError(f"{name} must have no masked values; leave them out, or weigh them by 0")
+        raise ValueError(
+            must(name, "have no masked values", "some; leave them out, or weigh them by 0")
+        )
     if isinstance(x, Array) or hasattr(x, "__jax_array__") or _is_traced_list(x):
         array: Array | np.ndarray = jnp.asarray(x)
     else:
         try:
             array = np.asarray(x)
         except ValueError as error:
-            raise ValueError(f"{name} must be an array of numbers: {error}") from error
+            raise ValueError(must(name, "be an array of numbers", error)) from error
     kinds = (jnp.floating, jnp.integer, jnp.bool_)
     is_real = any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
     if not is_real or array.dtype.kind == "m":  # time spans are integers to NumPy
         got = f"dtype {array.dtype.name}" if hasattr(x, "dtype") else repr(x)[:100]
-        raise TypeError(f"{name} must be real numbers, got {got}")
+        raise TypeError(must(name, "be real numbers", got))
     if isinstance(array, Array):
         return array
     if array.dtype == np.longdouble:
@@ -151,7 +155,7 @@ def require(
     with jax.ensure_compile_time_eval():
         first = int(_first_invalid(valid, array, *parameters))
     if first < array.shape[0]:
-        raise ValueError(f"{name} must {rule}, got {np.asarray(given)[first]} at index {first}")
+        raise ValueError(must(name, rule, f"{np.asarray(given)[first]} at index {first}"))
     return jnp.ones((), bool)
 
 
@@ -213,7 +217,7 @@ def nonnegative_weights(weights: Values | None, like: Array) -> tuple[Array | No
         return None, jnp.ones((), bool)
     array = _as_jax(floating("weights", weights), like.dtype)
     if array.shape != like.shape[:1]:
-        raise ValueError(f"weights must have shape {like.shape[:1]}, not {array.shape}")
+        raise ValueError(must("weights", f"have shape {like.shape[:1]}", array.shape))
     rule = f"be finite, not negative and at most {_largest_weight(array.dtype):.2g}"
     each = require("weights", rule, weights, array, _is_weight)
     some = require("weights", "not all be 0", weights, array, _is_among_some)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..functional._arguments import check_integers
+from ..functional._messages import must
 from ..functional._undefined import nan_unless
 from ._arguments import (
     Values,
@@ -107,7 +108,14 @@ def reliability_curve(
       Niculescu-Mizil & Caruana 2005, ICML, 625-632; Wilson 1927, JASA 22:209-212.
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, not {confidence}")
+        raise ValueError(
+            must(
+                "confidence",
+                "be between 0 and 1",
+                confidence,
+                of="sigjax.calibration.reliability_curve",
+            )
+        )
     _check_bins(bins, binning)
     # From the small tail, which keeps its digits where the confidence is near 1.
     quantile = -statistics.NormalDist().inv_cdf((1 - confidence) / 2)
@@ -163,8 +171,12 @@ def expected_calibration_error(
     events = _events(probabilities, labels, weights)
     if classwise and events.forecast.ndim == 1:
         raise ValueError(
-            "classwise needs probabilities of shape [examples, classes], with 2 classes or more: "
-            f"{events.forecast.shape}"
+            must(
+                "probabilities",
+                "have shape [examples, classes], with 2 classes or more, where classwise=True",
+                events.forecast.shape,
+                of="sigjax.calibration.expected_calibration_error",
+            )
         )
     return on_explicit_meshes(functools.partial(_error, bins, binning, classwise), events)
 
@@ -195,13 +207,18 @@ def _events(probabilities: Values, labels: Values, weights: Values | None) -> _E
     forecast = floating("probabilities", probabilities)
     if forecast.ndim not in (1, 2) or 0 in forecast.shape:
         raise ValueError(
-            "probabilities must have shape [examples] or [examples, classes], and not be empty: "
-            f"{forecast.shape}"
+            must(
+                "probabilities",
+                "have shape [examples] or [examples, classes], and not be empty",
+                forecast.shape,
+            )
         )
     examples = forecast.shape[0]
     symbolic = jax.export.is_symbolic_dim(examples)
     if not symbolic and examples > jnp.iinfo(jnp.result_type(int)).max:
-        raise ValueError("probabilities of more than 2^31 - 1 examples need jax_enable_x64")
+        raise ValueError(
+            must("probabilities", "have at most 2^31 - 1 examples without jax_enable_x64", examples)
+        )
     if forecast.shape[1:] == (1,):
         forecast = forecast[:, 0]
     likely = require("probabilities", "lie in [0, 1]", probabilities, forecast, _is_probability)
@@ -232,7 +249,7 @@ def _is_binary(labels: Array) -> Array:
 def _check_bins(bins: int, binning: str) -> None:
     check_integers(bins=bins)
     if binning not in BINNINGS:
-        raise ValueError(f"binning must be one of {', '.join(BINNINGS)}, not {binning!r}")
+        raise ValueError(must("binning", f"be one of {', '.join(BINNINGS)}", repr(binning)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

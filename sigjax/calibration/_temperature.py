@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from sigjax.functional import sigmoid
 
+from ..functional._messages import must
 from ..functional._undefined import nan_unless
 from ._arguments import (
     Values,
@@ -103,8 +104,12 @@ def fit_temperature(
     scores = floating("logits", logits)
     if scores.ndim not in (1, 2) or 0 in scores.shape:
         raise ValueError(
-            f"logits must have shape [examples, classes] or [examples], and not be empty: "
-            f"{scores.shape}; use jax.vmap for more"
+            must(
+                "logits",
+                "have shape [examples, classes] or [examples], and not be empty",
+                f"{scores.shape}; use jax.vmap for more",
+                of="sigjax.calibration.fit_temperature",
+            )
         )
     finite = require("logits", f"be finite in {scores.dtype}", logits, scores, jnp.isfinite)
     own, weighed = nonnegative_weights(weights, scores)
@@ -117,7 +122,14 @@ def fit_temperature(
     else:
         dtype = labels_of(scores.shape[0], labels).dtype
         if not jnp.issubdtype(dtype, jnp.integer):
-            raise TypeError(f"labels must be integers, the classes, not {dtype}")
+            raise TypeError(
+                must(
+                    "labels",
+                    "be integers, the classes",
+                    f"dtype {dtype}",
+                    of="sigjax.calibration.fit_temperature",
+                )
+            )
         answers, possible = classes_of(labels, *scores.shape)
     valid = finite & weighed & possible
     temperature, converged = on_explicit_meshes(_fit, scores, answers, own, valid)

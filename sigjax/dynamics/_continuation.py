@@ -1,5 +1,6 @@
 """Branches of solutions, followed around their folds."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
@@ -8,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..functional._messages import must
 from ._branch import CLOSED, NO_SCALE, REASONS, Branch
 from ._description import describe
 from ._linearised import Residual
 from ._walk import Settings, walk
+
+_must = functools.partial(must, of="sigjax.dynamics.continuation")
 
 # Branch points as near as this, in units of the scale, are one: they are located to rounding.
 _SAME = 1e-3
@@ -124,11 +128,13 @@ def continuation(
     """
     start, low, high = _checked_start(residual, state, parameter, bounds)
     if direction not in (-1, 1):
-        raise ValueError(f"direction must be 1 or -1, not {direction}")
+        raise ValueError(_must("direction", "be 1 or -1", direction))
     if not step > 0 or (max_step is not None and not max_step >= step):
-        raise ValueError(f"step must be positive and at most max_step: {step}, {max_step}")
+        raise ValueError(
+            _must("step", "be positive and at most max_step", f"{step} with max_step={max_step}")
+        )
     if max_points < 2:
-        raise ValueError(f"max_points must be at least 2, not {max_points}")
+        raise ValueError(_must("max_points", "be at least 2", max_points))
     sizes = jnp.zeros_like(start) if scale is None else _checked_scale(scale, start)
     longest = step if max_step is None else max_step
     settings = Settings(residual, low, high, step, longest, max_points, direction, scale is None)
@@ -141,10 +147,12 @@ def continuation(
     branch = follow(start, jnp.zeros_like(start), sizes)
     if isinstance(branch.reason, jax.core.Tracer):
         if branches:
-            raise ValueError("branches=True does not run under jit or vmap: walk one at a time")
+            raise ValueError(_must("branches", "be False under jit and vmap", "True"))
         return branch
     if branch.reason == NO_SCALE:
-        raise ValueError(f"{REASONS[NO_SCALE]}, of shape {start.shape}")
+        raise ValueError(
+            _must("scale", f"be given, of shape {start.shape}", f"None; {REASONS[NO_SCALE]}")
+        )
     if not branches:
         return branch
     return [branch, *_others(branch, follow)]
@@ -182,9 +190,9 @@ def _checked_start(
     """State and parameter in one vector, and the bounds."""
     first = jnp.asarray(state)
     if first.ndim != 1 or first.shape[0] == 0:
-        raise ValueError(f"state must have shape [variables], not {first.shape}")
+        raise ValueError(_must("state", "have shape [variables]", first.shape))
     if jnp.iscomplexobj(first):
-        raise TypeError(f"state must be real, not {first.dtype}")
+        raise TypeError(_must("state", "be real", first.dtype))
     if not jnp.issubdtype(first.dtype, jnp.floating):
         first = first.astype(jnp.result_type(float))
     if jnp.finfo(first.dtype).bits < 32:  # no factorisation of a matrix takes these
@@ -192,21 +200,21 @@ def _checked_start(
     low, high = (jnp.asarray(bound, first.dtype) for bound in bounds)
     value = jnp.asarray(parameter, first.dtype)
     if value.shape:
-        raise ValueError(f"parameter must be a scalar, not of shape {value.shape}")
+        raise ValueError(_must("parameter", "be a scalar", f"shape {value.shape}"))
     if not any(isinstance(x, jax.core.Tracer) for x in (low, high, value)) and not (
         low <= value <= high
     ):
-        raise ValueError(f"bounds must enclose the parameter {value}: {low} to {high}")
+        raise ValueError(_must("bounds", f"enclose the parameter {value}", f"{low} to {high}"))
     shape = jax.eval_shape(residual, first, value).shape
     if shape != first.shape:
-        raise ValueError(f"residual must return the shape of the state {first.shape}, not {shape}")
+        raise ValueError(_must("residual", f"return the shape of the state {first.shape}", shape))
     return jnp.append(first, value), low, high
 
 
 def _checked_scale(scale: Any, start: Array) -> Array:
     sizes = jnp.asarray(scale, start.dtype)
     if sizes.shape != start.shape:
-        raise ValueError(f"scale must have shape [variables + 1] {start.shape}, not {sizes.shape}")
+        raise ValueError(_must("scale", f"have shape [variables + 1] {start.shape}", sizes.shape))
     if not isinstance(sizes, jax.core.Tracer) and not (sizes > 0).all():
-        raise ValueError(f"scale must be positive, not {scale}")
+        raise ValueError(_must("scale", "be positive", scale))
     return sizes

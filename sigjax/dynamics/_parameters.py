@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..functional._arguments import check_numbers
+from ..functional._messages import must
 
 T = TypeVar("T")
 
@@ -61,7 +62,9 @@ def require_sign(owner: Any, *names: str, or_zero: bool = False, negative: bool 
         signed = -known if negative else known
         if not ((signed >= 0) if or_zero else (signed > 0)).all():
             wanted = ("negative" if negative else "positive") + (" or 0" if or_zero else "")
-            raise ValueError(f"{type(owner).__name__}: {name} must be {wanted}, not {value}")
+            raise ValueError(
+                must(name, f"be {wanted}", value, of=f"sigjax.dynamics.{type(owner).__name__}")
+            )
 
 
 def broadcast(*values: Any) -> tuple[jax.Array, ...]:

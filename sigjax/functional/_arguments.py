@@ -8,6 +8,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._messages import must
+
 
 def real_floating(function: str, argument: str, value: ArrayLike) -> Array:
     """Returns `value` as a real floating array, promoted as `jax.nn` promotes it.
@@ -36,15 +38,14 @@ def real_array(function: str, argument: str, value: ArrayLike) -> Array:
     """
     if not (isinstance(value, (bool, int, float, complex, np.generic)) or hasattr(value, "dtype")):
         raise TypeError(
-            f"sigjax.{function}: argument '{argument}' must be a real number or array, "
-            f"got {type(value).__name__}"
+            must(
+                argument, "be a real number or array", type(value).__name__, of=f"sigjax.{function}"
+            )
         )
     # Before jnp sees it: NumPy's arrays of strings and objects are refused there without a name.
     dtype = getattr(value, "dtype", None) or jnp.asarray(value).dtype
     if not _is_real(dtype):
-        raise TypeError(
-            f"sigjax.{function}: argument '{argument}' must be real, got dtype {dtype.name}"
-        )
+        raise TypeError(must(argument, "be real", f"dtype {dtype.name}", of=f"sigjax.{function}"))
     return jnp.asarray(value)
 
 
@@ -69,7 +70,7 @@ def check_shapes(function: str, **values: ArrayLike) -> tuple[Any, ...]:
     except ValueError as error:
         shapes = ", ".join(f"{name} {jnp.shape(value)}" for name, value in values.items())
         raise ValueError(
-            f"{function}: arguments must have shapes that broadcast together, got {shapes}"
+            must(tuple(values), "have shapes that broadcast together", shapes, of=function)
         ) from error
 
 
@@ -84,10 +85,10 @@ def check_numbers(**values: Any) -> dict[str, Any]:
     for name, value in values.items():
         known = arrays[name] = value if hasattr(value, "dtype") else np.asarray(value)
         if np.ma.is_masked(value):
-            raise ValueError(f"{name} must have no masked values")
+            raise ValueError(must(name, "have no masked values", "some"))
         if not _is_real(known.dtype):
             got = f"dtype {known.dtype.name}" if hasattr(value, "dtype") else repr(value)
-            raise TypeError(f"{name} must be real numbers, got {got}")
+            raise TypeError(must(name, "be real numbers", got))
     return arrays
 
 
@@ -95,11 +96,11 @@ def check_functions(**values: Any) -> None:
     """Raises TypeError for what cannot be called, or cannot be told from other functions."""
     for name, value in values.items():
         if not callable(value):
-            raise TypeError(f"{name} must be a function, got {value!r}")
+            raise TypeError(must(name, "be a function", repr(value)))
         try:
             hash(value)
         except TypeError as error:
-            raise TypeError(f"{name} must be hashable, since it is compiled: {error}") from error
+            raise TypeError(must(name, "be hashable, to be compiled", repr(value))) from error
 
 
 def check_integers(least: int = 1, **values: Any) -> None:
@@ -108,6 +109,6 @@ def check_integers(least: int = 1, **values: Any) -> None:
         try:
             number = operator.index(value)
         except TypeError as error:
-            raise TypeError(f"{name} must be an integer, got {value!r}") from error
+            raise TypeError(must(name, "be an integer", repr(value))) from error
         if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+            raise ValueError(must(name, f"be at least {least}", value))

@@ -10,6 +10,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from ._messages import must
+
 # low - float32(low), and the same of high; None where both are 0 or not known.
 Rests: TypeAlias = tuple[ArrayLike, ArrayLike] | None
 
@@ -56,8 +58,12 @@ def _checked_rests(
         return None  # shapes that do not broadcast together: refused there, too
     if not np.all(ordered):
         raise ValueError(
-            f"sigjax.{function}: arguments 'low' and 'high' must be finite with low < high, "
-            f"got low={low} and high={high}"
+            must(
+                ("low", "high"),
+                "be finite with low < high",
+                f"low={low} and high={high}",
+                of=f"sigjax.{function}",
+            )
         )
     rests = _rest(least), _rest(most)
     return rests if any(np.any(rest) for rest in rests) else None

@@ -8,6 +8,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 from ._exponentials import as_normal
+from ._messages import must
 
 # The smallest subnormal float32 is two to the power of this.
 _SMALLEST_FLOAT32_EXPONENT = -149
@@ -60,6 +61,10 @@ def refuse_faithful_float64(function: str, x: Array) -> None:
     """Raises ValueError: no JAX type is wider than float64, so nothing can be promised there."""
     if x.dtype == jnp.float64:
         raise ValueError(
-            f"sigjax.{function}: faithful=True needs a type wider than the argument's, "
-            "and there is none for float64; expected float32 or narrower"
+            must(
+                "faithful",
+                "be False for float64, as no type is wider",
+                "True",
+                of=f"sigjax.{function}",
+            )
         )

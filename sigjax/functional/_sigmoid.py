@@ -11,6 +11,7 @@ from ._arithmetic import add, choose, divide, less, multiply
 from ._compiled import compiled
 from ._elementwise import Elementwise
 from ._exponentials import decay, horner, magnitude
+from ._messages import must
 from ._precision import Kernel
 
 
@@ -129,11 +130,8 @@ def sigmoid_derivative(x: ArrayLike, order: int = 1, *, faithful: bool = False) 
     """
     if isinstance(order, bool) or not isinstance(order, int):
         raise TypeError(
-            "sigjax.sigmoid_derivative: argument 'order' must be an integer, "
-            f"got {type(order).__name__}"
+            must("order", "be an integer", type(order).__name__, of="sigjax.sigmoid_derivative")
         )
     if order < 0:
-        raise ValueError(
-            f"sigjax.sigmoid_derivative: argument 'order' must be at least 0, got {order}"
-        )
+        raise ValueError(must("order", "be at least 0", order, of="sigjax.sigmoid_derivative"))
     return SIGMOID_DERIVATIVE(x, order=order, faithful=faithful)

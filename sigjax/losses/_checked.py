@@ -13,6 +13,7 @@ from jax import Array
 from jax.experimental import checkify
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
 from ..functional._precision import computed_in
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,8 +75,7 @@ def _check_range(
     high = min(high, float(jnp.finfo(dtype).max))
     if not np.all((known >= low) & (known <= high)):
         raise ValueError(
-            f"sigjax.losses.{function}: argument '{name}' must be in [{low:g}, {high:g}], "
-            f"got {value}"
+            must(name, f"be in [{low:g}, {high:g}]", value, of=f"sigjax.losses.{function}")
         )
 
 

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from ..functional._arguments import as_weak_as, check_shapes, real_floating
+from ..functional._messages import must
 from ..functional._precision import computed_in
 
 Axis = int | Sequence[int] | None
@@ -95,8 +96,7 @@ def joined(*arrays: Array) -> list[Array]:
 def _boolean(function: str, where: ArrayLike) -> Array:
     if getattr(where, "dtype", type(where)) not in (bool, jnp.bool_):
         raise TypeError(
-            f"sigjax.{function}: argument 'where' must be boolean, got "
-            f"{getattr(where, 'dtype', where)}"
+            must("where", "be boolean", getattr(where, "dtype", where), of=f"sigjax.{function}")
         )
     return jnp.asarray(where)
 
@@ -106,4 +106,4 @@ def _axes(axis: int | Sequence[int]) -> tuple[int, ...]:
     try:
         return tuple(operator.index(each) for each in axes)
     except TypeError as error:
-        raise TypeError(f"axis must be an integer, or several, got {axis!r}") from error
+        raise TypeError(must("axis", "be an integer, or several", repr(axis))) from error

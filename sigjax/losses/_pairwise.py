@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from ..functional._arguments import check_integers, real_floating
 from ..functional._compiled import compiled
+from ..functional._messages import must
 from ..functional._precision import computed_in
 from ._cross_entropy import cross_entropy
 from ._tail import saturate
@@ -263,16 +264,24 @@ def sigmoid_pairwise_loss(
         expected, fits = "shapes [N, features] and [M, features]", x.shape[1:] == y.shape[1:]
     if x.ndim != 2 or y.ndim != 2 or not fits:
         raise ValueError(
-            f"sigjax.{name}: arguments 'image' and 'text' must have {expected}, "
-            f"got {x.shape} and {y.shape}"
+            must(
+                ("image", "text"),
+                f"have {expected}",
+                f"{x.shape} and {y.shape}",
+                of=f"sigjax.{name}",
+            )
         )
     if chunk_size is not None:
         check_integers(chunk_size=chunk_size)
     size = y.shape[0] if chunk_size is None else operator.index(chunk_size)
     if size < 1 or y.shape[0] % size:
         raise ValueError(
-            f"sigjax.{name}: argument 'chunk_size' must divide the {y.shape[0]} texts"
-            f"{' of a device' if axis_name else ''}, got {chunk_size}"
+            must(
+                "chunk_size",
+                f"divide the {y.shape[0]} texts{' of a device' if axis_name else ''}",
+                chunk_size,
+                of=f"sigjax.{name}",
+            )
         )
     dtype = jnp.promote_types(x.dtype, y.dtype)
     wide = computed_in(dtype)
@@ -281,7 +290,7 @@ def sigmoid_pairwise_loss(
         scalar = real_floating(name, argument, value).astype(wide)
         if scalar.ndim:
             raise ValueError(
-                f"sigjax.{name}: argument '{argument}' must be a scalar, got shape {scalar.shape}"
+                must(argument, "be a scalar", f"shape {scalar.shape}", of=f"sigjax.{name}")
             )
         scalars.append(scalar)
     if labels is not None:
@@ -301,7 +310,11 @@ def _checked_labels(
     if array.shape != expected:
         whole = "" if axis_name is None else ", the texts of all devices for the images of one"
         raise ValueError(
-            f"sigjax.{function}: argument 'labels' must have shape [N, M] = {expected}{whole}, "
-            f"got {array.shape}"
+            must(
+                "labels",
+                f"have shape [N, M] = {expected}{whole}",
+                array.shape,
+                of=f"sigjax.{function}",
+            )
         )
     return array

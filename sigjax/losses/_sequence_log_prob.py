@@ -1,5 +1,6 @@
 """The log-probability that a language model gives to an answer."""
 
+import functools
 from typing import Any
 
 import jax
@@ -9,11 +10,13 @@ from jax.typing import ArrayLike
 
 from ..functional._arguments import real_floating
 from ..functional._compiled import compiled
+from ..functional._messages import must
 from ..functional._precision import computed_in
 from ..functional._undefined import nan_unless
 from ._elements import joined
 
 _NAME = "losses.sequence_log_prob"
+_must = functools.partial(must, of=f"sigjax.{_NAME}")
 
 
 @compiled("normalize")
@@ -66,15 +69,15 @@ def sequence_log_prob(
     y = _array("labels", labels, jnp.integer)
     kept = None if where is None else _array("where", where, jnp.bool_)
     if z.ndim < 2:
-        raise ValueError(
-            f"sigjax.{_NAME}: argument 'logits' must have shape [..., time, vocabulary], got "
-            f"{z.shape}"
-        )
+        raise ValueError(_must("logits", "have shape [..., time, vocabulary]", z.shape))
     for name, array in {"labels": y, "where": kept}.items():
         if array is not None and array.shape != z.shape[:-1]:
             raise ValueError(
-                f"sigjax.{_NAME}: argument '{name}' must have the shape of the logits less their "
-                f"last dimension, got {array.shape} for {z.shape}"
+                _must(
+                    name,
+                    "have the shape of the logits less their last dimension",
+                    f"{array.shape} for {z.shape}",
+                )
             )
     if y.dtype.itemsize < 4:
         y = y.astype(jnp.int32)  # which counts any vocabulary
@@ -128,7 +131,8 @@ def _array(name: str, value: ArrayLike, kind: Any) -> Array:
     if dtype is None or not jnp.issubdtype(dtype, kind):
         wanted = "boolean" if kind is jnp.bool_ else "integers"
         raise TypeError(
-            f"sigjax.{_NAME}: argument '{name}' must be an array of {wanted}, got "
-            f"{type(value).__name__ if dtype is None else dtype}"
+            _must(
+                name, f"be an array of {wanted}", type(value).__name__ if dtype is None else dtype
+            )
         )
     return jnp.asarray(value)

@@ -11,6 +11,8 @@ from jax import Array, lax
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
+
 
 class AttentionOptions(TypedDict, total=False):
     """Keyword arguments of `flax.nnx.MultiHeadAttention`; what is left out has Flax's default."""
@@ -83,13 +85,17 @@ class Attention(nnx.MultiHeadAttention):
         name = f"sigjax.nn.{type(self).__name__}"
         inputs_q = jnp.asarray(inputs_q)
         if inputs_k is None and inputs_v is not None:
-            raise ValueError(f"{name}: argument 'inputs_v' must come with 'inputs_k'")
+            raise ValueError(must("inputs_v", "come with 'inputs_k'", "inputs_k=None", of=name))
         inputs_k = inputs_q if inputs_k is None else jnp.asarray(inputs_k)
         inputs_v = inputs_k if inputs_v is None else jnp.asarray(inputs_v)
         if inputs_q.shape[-1] != self.in_features:
             raise ValueError(
-                f"{name}: argument 'inputs_q' must have {self.in_features} features in its last "
-                f"dimension, got shape {inputs_q.shape}"
+                must(
+                    "inputs_q",
+                    f"have {self.in_features} features in its last dimension",
+                    f"shape {inputs_q.shape}",
+                    of=name,
+                )
             )
         at = {} if sharding is None else {"out_sharding": sharding}
         query, key, value = (
@@ -121,15 +127,19 @@ class Attention(nnx.MultiHeadAttention):
         deterministic = self.deterministic if deterministic is None else deterministic
         if deterministic is None:
             raise ValueError(
-                f"{name}: argument 'deterministic' must be given to the module or to its call "
-                "where weights may be dropped"
+                must(
+                    "deterministic",
+                    "be given to the module or to its call where weights may be dropped",
+                    "None",
+                    of=name,
+                )
             )
         if deterministic:
             return None
         stream = self.rngs if rngs is None else rngs
         stream = stream.dropout if isinstance(stream, nnx.Rngs) else stream
         if stream is None:
-            raise ValueError(f"{name}: argument 'rngs' must be given where weights are dropped")
+            raise ValueError(must("rngs", "be given where weights are dropped", "None", of=name))
         return stream()
 
     def _cached(self, name: str, key: Array, value: Array) -> tuple[Array, Array, Array]:
@@ -139,8 +149,8 @@ class Attention(nnx.MultiHeadAttention):
         *batch, length, heads, features = self.cached_key.shape
         if key.shape != (*batch, 1, heads, features):
             raise ValueError(
-                f"{name}: one position at a time is decoded, and its keys must have the cache's "
-                f"shape {(*batch, 1, heads, features)}, got {key.shape}"
+                f"{name}: one position at a time is decoded, and its keys must have the "
+                f"cache's shape {(*batch, 1, heads, features)}, got {key.shape}"
             )
         index = self.cache_index[...]
         at = (*(jnp.zeros_like(index) for _ in batch), index)

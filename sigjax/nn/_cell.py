@@ -11,6 +11,7 @@ from jax import Array, lax
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
 from ..functional._precision import computed_in
 from ._mesh import settled
 from ._products import Precision
@@ -164,8 +165,12 @@ class Cell(nnx.RNNCellBase):
         stream = stream.carry if isinstance(stream, nnx.Rngs) else stream
         if stream is None:
             raise ValueError(
-                f"sigjax.nn.{type(self).__name__}.initialize_carry: argument 'rngs' must be an "
-                "nnx.Rngs or RngStream where 'carry_init' is given, got None"
+                must(
+                    "rngs",
+                    "be an nnx.Rngs or RngStream where 'carry_init' is given",
+                    "None",
+                    of=f"sigjax.nn.{type(self).__name__}.initialize_carry",
+                )
             )
         return self._first_state(lambda: drawn(stream(), shape, dtype))
 
@@ -335,6 +340,10 @@ def require_features(name: str, inputs: ArrayLike, features: int) -> None:
     """Raises ValueError if the last dimension is not that of the features."""
     if jnp.shape(inputs)[-1:] != (features,):
         raise ValueError(
-            f"sigjax.nn.{name}: argument 'inputs' must have {features} features in its last "
-            f"dimension, got shape {jnp.shape(inputs)}"
+            must(
+                "inputs",
+                f"have {features} features in its last dimension",
+                f"shape {jnp.shape(inputs)}",
+                of=f"sigjax.nn.{name}",
+            )
         )

@@ -1,5 +1,6 @@
 """A sigmoid gate behind attention."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, Unpack
@@ -11,11 +12,14 @@ from jax import Array
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
 from ..functional._precision import computed_in
 from ..functional._sigmoid import SIGMOID
 from ..initializers import prior_bias
 from ._attention import Attention, AttentionOptions, Projected
 from ._defaults import ZEROS
+
+_must = functools.partial(must, of="sigjax.nn.GatedAttention")
 
 AttentionFunction = Callable[..., Array]
 
@@ -82,15 +86,9 @@ class GatedAttention(Attention):
             attention_fn=attention_fn, rngs=rngs, **options,
         )  # fmt: skip
         if not 0 < opening < 1:
-            raise ValueError(
-                "sigjax.nn.GatedAttention: argument 'opening' must be strictly between 0 and 1, "
-                f"got {opening}"
-            )
+            raise ValueError(_must("opening", "be strictly between 0 and 1", opening))
         if not self.use_bias and opening != 0.5:
-            raise ValueError(
-                "sigjax.nn.GatedAttention: argument 'opening' sets the gate's bias and cannot be "
-                f"{opening} with use_bias=False"
-            )
+            raise ValueError(_must("opening", "be 0.5 with use_bias=False", opening))
         self.elementwise = elementwise
         self.gate = nnx.Linear(
             self.in_features,
@@ -190,8 +188,11 @@ class GatedAttention(Attention):
         if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
             if missing := [name for name in needed if name not in taken]:
                 raise ValueError(
-                    "sigjax.nn.GatedAttention: argument 'attention_fn' must be a function that "
-                    f"takes {', '.join(missing)} for this call, got {self.attention_fn!r}"
+                    _must(
+                        "attention_fn",
+                        f"be a function that takes {', '.join(missing)} for this call",
+                        repr(self.attention_fn),
+                    )
                 )
             wished = {name: x for name, x in wished.items() if name in taken}
         return self.attention_fn(given.query, given.key, value, **needed, **wished)

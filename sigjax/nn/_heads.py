@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..functional import logit, sigmoid
+from ..functional._messages import must
 from ..functional._precision import computed_in
 from ._defaults import SMALL_NORMAL
 from ._options import LinearOptions, with_prior
@@ -55,8 +56,12 @@ class MultiLabelHead(nnx.Module):
         shape = jnp.shape(jnp.asarray(0.5 if prior is None else prior))
         if shape not in ((), (1,), (num_labels,)):
             raise ValueError(
-                f"sigjax.nn.MultiLabelHead: argument 'prior' must be one number or {num_labels}, "
-                f"one a label, got shape {shape}"
+                must(
+                    "prior",
+                    f"be one number or {num_labels}, one a label",
+                    f"shape {shape}",
+                    of="sigjax.nn.MultiLabelHead",
+                )
             )
         options = {"kernel_init": SMALL_NORMAL, **with_prior("MultiLabelHead", prior, options)}
         self.linear = nnx.Linear(in_features, num_labels, rngs=rngs, **options)

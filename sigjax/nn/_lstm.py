@@ -12,6 +12,7 @@ from jax import Array
 from jax.nn.initializers import Initializer
 
 from ..functional import sigmoid
+from ..functional._messages import must
 from ..functional._sigmoid import SIGMOID
 from ..initializers import chrono
 from ._cell import GatedCell
@@ -152,8 +153,12 @@ class LSTMCell(GatedCell):
     ):
         if max_time is not None and forget_bias_init is not None:
             raise ValueError(
-                "sigjax.nn.LSTMCell: arguments 'max_time' and 'forget_bias_init' both set the "
-                "forget gates' biases; give one of them"
+                must(
+                    ("max_time", "forget_bias_init"),
+                    "not both set the forget gates' biases",
+                    "both; give one of them",
+                    of="sigjax.nn.LSTMCell",
+                )
             )
         self._configure(
             in_features,

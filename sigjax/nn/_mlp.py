@@ -1,5 +1,6 @@
 """A plain network of any depth, compiled as one layer."""
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, Unpack
@@ -11,8 +12,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid
+from ..functional._messages import must
 from ._options import LinearOptions
 from ._stack import through
+
+_must = functools.partial(must, of="sigjax.nn.MLP")
 
 Norm = Literal["batch", "layer"]
 
@@ -96,13 +100,11 @@ class MLP(nnx.Module):
         **options: Unpack[LinearOptions],
     ):
         if depth < 1:
-            raise ValueError(f"sigjax.nn.MLP: argument 'depth' must be at least 1, got {depth}")
+            raise ValueError(_must("depth", "be at least 1", depth))
         if norm not in (None, "batch", "layer"):
-            raise ValueError(
-                f"sigjax.nn.MLP: argument 'norm' must be None, 'batch' or 'layer', got {norm!r}"
-            )
+            raise ValueError(_must("norm", "be None, 'batch' or 'layer'", repr(norm)))
         if norm is None and norm_options:
-            raise ValueError("sigjax.nn.MLP: argument 'norm_options' needs 'norm', got None")
+            raise ValueError(_must("norm_options", "come with 'norm'", "none"))
         shared = {
             name: value
             for name, value in options.items()

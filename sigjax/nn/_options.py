@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
 from ..initializers import prior_bias
 
 
@@ -41,8 +42,12 @@ def with_prior(
     ):
         if clash:
             raise ValueError(
-                f"sigjax.nn.{module}: argument 'prior' sets the bias and cannot be given with "
-                f"{other}"
+                must(
+                    "prior",
+                    "be None with a bias of its own",
+                    f"{prior} and {other}",
+                    of=f"sigjax.nn.{module}",
+                )
             )
     return {**options, "bias_init": prior_bias(prior)}
 

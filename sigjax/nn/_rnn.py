@@ -1,5 +1,6 @@
 """Runs a cell over a sequence."""
 
+import functools
 import inspect
 from typing import Any
 
@@ -9,10 +10,13 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
 from ._cell import Cell, GatedCell, Steps, cast_like
 from ._lengths import at_length, ends, flipped
 from ._recurrence import Carry, Resets
 from ._stepwise import ALL_CARRIED, States, stepwise
+
+_must = functools.partial(must, of="sigjax.nn.RNN")
 
 
 class RNN(nnx.RNN):
@@ -183,8 +187,12 @@ def _no_steps(step: Any, cell: nnx.RNNCellBase, first: Carry, x: Array) -> Steps
 def _of_shape(argument: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     if jnp.shape(value) != shape:
         raise ValueError(
-            f"sigjax.nn.RNN: argument '{argument}' must have shape {shape}, one for each "
-            f"{'step' if argument == 'resets' else 'sequence'}, got {jnp.shape(value)}"
+            _must(
+                argument,
+                f"have shape {shape}, one for each "
+                f"{'step' if argument == 'resets' else 'sequence'}",
+                jnp.shape(value),
+            )
         )
     return jnp.asarray(value)
 
@@ -196,10 +204,7 @@ def _require_gates(cell: nnx.RNNCellBase) -> None:
         parameter.name == "return_gates" or parameter.kind is parameter.VAR_KEYWORD
         for parameter in parameters
     ):
-        raise TypeError(
-            "sigjax.nn.RNN: argument 'return_gates' needs a cell of sigjax.nn, "
-            f"got {type(cell).__name__}"
-        )
+        raise TypeError(_must("return_gates", "come with a cell of sigjax.nn", type(cell).__name__))
 
 
 def _has_sequence_of_its_own(cell: nnx.RNNCellBase) -> bool:

@@ -1,5 +1,6 @@
 """Routes tokens to experts by the sigmoid of their affinity."""
 
+import functools
 from typing import Any, NamedTuple, Unpack
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..functional._arguments import check_integers
+from ..functional._messages import must
 from ..functional._precision import computed_in
 from ..functional._sigmoid import SIGMOID
 from ..functional._softplus import LOG_SIGMOID
@@ -17,6 +19,8 @@ from ._products import under
 from ._router_choice import have_place, largest
 from ._router_load import RouterBias, RouterLoad, counts_of, update_router_bias
 from ._router_weights import shares
+
+_must = functools.partial(must, of="sigjax.nn.SigmoidRouter")
 
 
 class Routing(NamedTuple):
@@ -114,26 +118,22 @@ class SigmoidRouter(nnx.Module):
             groups_per_token=groups_per_token,
         )
         if num_experts % num_groups:
-            raise ValueError(
-                "sigjax.nn.SigmoidRouter: argument 'num_groups' must divide the "
-                f"{num_experts} experts, got {num_groups}"
-            )
+            raise ValueError(_must("num_groups", f"divide the {num_experts} experts", num_groups))
         if groups_per_token > num_groups:
             raise ValueError(
-                "sigjax.nn.SigmoidRouter: argument 'groups_per_token' must be at most the "
-                f"{num_groups} groups, got {groups_per_token}"
+                _must("groups_per_token", f"be at most the {num_groups} groups", groups_per_token)
             )
         eligible = num_experts // num_groups * groups_per_token
         if experts_per_token > eligible:
             raise ValueError(
-                "sigjax.nn.SigmoidRouter: argument 'experts_per_token' must be at most the "
-                f"{eligible} experts that a token may choose from, got {experts_per_token}"
+                _must(
+                    "experts_per_token",
+                    f"be at most the {eligible} experts that a token may choose from",
+                    experts_per_token,
+                )
             )
         if capacity_factor is not None and not capacity_factor > 0:
-            raise ValueError(
-                "sigjax.nn.SigmoidRouter: argument 'capacity_factor' must be positive, got "
-                f"{capacity_factor}"
-            )
+            raise ValueError(_must("capacity_factor", "be positive", capacity_factor))
         wide = computed_in(options.get("param_dtype", jnp.float32))
         options = {
             "use_bias": False, "dtype": wide, "precision": lax.Precision.HIGHEST, **options
@@ -212,12 +212,7 @@ class SigmoidRouter(nnx.Module):
 def _mask(where: ArrayLike, shape: tuple[Any, ...]) -> Array:
     mask = jnp.asarray(where)
     if mask.dtype != jnp.bool_:
-        raise TypeError(
-            f"sigjax.nn.SigmoidRouter: argument 'where' must be boolean, got {mask.dtype.name}"
-        )
+        raise TypeError(_must("where", "be boolean", mask.dtype.name))
     if mask.shape != shape:
-        raise ValueError(
-            f"sigjax.nn.SigmoidRouter: argument 'where' must have shape {shape}, that of the "
-            f"tokens, got {mask.shape}"
-        )
+        raise ValueError(_must("where", f"have shape {shape}, that of the tokens", mask.shape))
     return mask

@@ -8,6 +8,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from ..functional._messages import must
+
 
 class RouterBias(nnx.Variable):
     """What is added to each expert's affinity when experts are chosen, `[num_experts]`.
@@ -76,8 +78,12 @@ def update_router_bias(bias: ArrayLike, counts: ArrayLike, *, rate: float = 0.00
     bias, counts = jnp.asarray(bias), jnp.asarray(counts)
     if not jnp.issubdtype(counts.dtype, jnp.integer):
         raise TypeError(
-            "sigjax.nn.update_router_bias: argument 'counts' must be integers, got dtype "
-            f"{counts.dtype.name}"
+            must(
+                "counts",
+                "be integers",
+                f"dtype {counts.dtype.name}",
+                of="sigjax.nn.update_router_bias",
+            )
         )
     total = jnp.sum(counts, axis=-1, keepdims=True, dtype=counts.dtype)
     whole, rest = jnp.divmod(total, counts.shape[-1])

@@ -1,5 +1,6 @@
 """Gates on the channels of an image."""
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
@@ -10,10 +11,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid
+from ..functional._messages import must
 from ..functional._precision import computed_in
 from ._cell import require_features
 from ._defaults import relu
 from ._options import LinearOptions
+
+_must = functools.partial(must, of="sigjax.nn.SqueezeExcite")
 
 
 class SqueezeExcite(nnx.Module):
@@ -64,8 +68,11 @@ class SqueezeExcite(nnx.Module):
             reduction = _count("reduction", reduction)
             if features % reduction:
                 raise ValueError(
-                    "sigjax.nn.SqueezeExcite: argument 'reduction' must divide the "
-                    f"{features} features, got {reduction}; 'squeeze_features' takes any number"
+                    _must(
+                        "reduction",
+                        f"divide the {features} features",
+                        f"{reduction}; 'squeeze_features' takes any number",
+                    )
                 )
             squeeze_features = features // reduction
         between = _count("squeeze_features", squeeze_features)
@@ -94,10 +101,7 @@ class SqueezeExcite(nnx.Module):
         require_features("SqueezeExcite", inputs, self.features)
         axes = self._spatial_axes_of(inputs)
         if jnp.issubdtype(inputs.dtype, jnp.complexfloating):
-            raise TypeError(
-                "sigjax.nn.SqueezeExcite: argument 'inputs' must be real, got dtype "
-                f"{inputs.dtype.name}"
-            )
+            raise TypeError(_must("inputs", "be real", f"dtype {inputs.dtype.name}"))
         wide = computed_in(inputs.dtype)
         whole = not jnp.issubdtype(inputs.dtype, jnp.floating)
         mean = jnp.mean(inputs, axis=axes, dtype=wide).astype(self.dtype if whole else inputs.dtype)
@@ -111,15 +115,21 @@ class SqueezeExcite(nnx.Module):
         if self.spatial_axes is None:
             if rank < 3:
                 raise ValueError(
-                    "sigjax.nn.SqueezeExcite: argument 'inputs' must have spatial dimensions "
-                    f"between the first and the last, got shape {inputs.shape}"
+                    _must(
+                        "inputs",
+                        "have spatial dimensions between the first and the last",
+                        f"shape {inputs.shape}",
+                    )
                 )
             return tuple(range(1, rank - 1))
         axes = tuple(axis + rank if axis < 0 else axis for axis in self.spatial_axes)
         if len(set(axes)) < len(axes) or not set(axes) <= set(range(rank - 1)):
             raise ValueError(
-                "sigjax.nn.SqueezeExcite: argument 'spatial_axes' must be different axes of the "
-                f"inputs other than the last, got {self.spatial_axes} for shape {inputs.shape}"
+                _must(
+                    "spatial_axes",
+                    "be different axes of the inputs other than the last",
+                    f"{self.spatial_axes} for shape {inputs.shape}",
+                )
             )
         return axes
 
@@ -130,8 +140,11 @@ def _axes(spatial_axes: int | Sequence[int]) -> tuple[int, ...]:
     axes = tuple(_integer("spatial_axes", axis) for axis in spatial_axes)
     if not axes:
         raise ValueError(
-            "sigjax.nn.SqueezeExcite: argument 'spatial_axes' must name spatial dimensions to "
-            "average over, or be None for all of them, got none"
+            _must(
+                "spatial_axes",
+                "name spatial dimensions to average over, or be None for all of them",
+                "none",
+            )
         )
     return axes
 
@@ -139,9 +152,7 @@ def _axes(spatial_axes: int | Sequence[int]) -> tuple[int, ...]:
 def _count(name: str, value: int) -> int:
     count = _integer(name, value)
     if count < 1:
-        raise ValueError(
-            f"sigjax.nn.SqueezeExcite: argument '{name}' must be at least 1, got {count}"
-        )
+        raise ValueError(_must(name, "be at least 1", count))
     return count
 
 
@@ -149,6 +160,4 @@ def _integer(name: str, value: int) -> int:
     try:
         return operator.index(value)
     except TypeError as error:
-        raise TypeError(
-            f"sigjax.nn.SqueezeExcite: argument '{name}' must be an integer, got {value!r}"
-        ) from error
+        raise TypeError(_must(name, "be an integer", repr(value))) from error

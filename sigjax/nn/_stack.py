@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
+from ..functional._messages import must
+
 # Outside `jit` each call of a scan compiles it: that takes 65 ms, and 250 ms with its gradient.
 # A layer takes 0.4 ms by itself, and 4 ms with its gradient (2 CPU cores, 32 units).
 _FEW = 64
@@ -85,8 +87,12 @@ def _length(state: Any) -> int:
     lengths = {shape[:1] for shape in shapes.values()}
     if len(lengths) > 1:
         raise ValueError(
-            "sigjax.nn.MLP: every variable of 'stack' must have the layers along its first axis, "
-            f"as flax.nnx.vmap makes them, got {shapes}"
+            must(
+                "stack",
+                "have its layers along every first axis, as flax.nnx.vmap makes them",
+                shapes,
+                of="sigjax.nn.MLP",
+            )
         )
     ((length,),) = lengths
     return length

@@ -9,6 +9,7 @@ from jax.nn.initializers import constant as _constant
 from jax.typing import ArrayLike
 
 from ..functional import sigmoid, soft_switch
+from ..functional._messages import must
 from ._defaults import relu
 from ._options import LinearOptions, of_one_column
 
@@ -51,8 +52,12 @@ class SoftSwitch(nnx.Module):
     ):
         if gate_features not in (1, out_features):
             raise ValueError(
-                "sigjax.nn.SoftSwitch: argument 'gate_features' must be 1 or the "
-                f"{out_features} out_features, got {gate_features}"
+                must(
+                    "gate_features",
+                    f"be 1 or the {out_features} out_features",
+                    gate_features,
+                    of="sigjax.nn.SoftSwitch",
+                )
             )
 
         of_gate = options if gate_features == out_features else of_one_column(options)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from .._reach import Reach
+from ..functional._messages import must
 from ._mark import Layer
 from ._modules import is_layer, mark_calls
 from ._names import names_of
@@ -112,23 +113,27 @@ class Call:
 def _checked(result: Any, has_aux: bool) -> tuple[Any, Any]:
     if has_aux:
         if not (isinstance(result, tuple) and len(result) == 2):
-            raise TypeError(
-                f"loss_fn must return (loss, aux) with has_aux=True, got {_words(result)}"
-            )
+            raise TypeError(must("loss_fn", "return (loss, aux) with has_aux=True", _words(result)))
         loss, aux = result
     else:
         loss, aux = result, None
         if isinstance(result, tuple) and len(result) == 2:
             raise TypeError(
-                f"loss_fn must return a scalar, got {_words(result)}; "
-                "if the second is auxiliary output, pass has_aux=True"
+                must(
+                    "loss_fn",
+                    "return a scalar",
+                    f"{_words(result)}; if the second is auxiliary output, pass has_aux=True",
+                )
             )
     if isinstance(loss, float):
         loss = jnp.asarray(loss)
     if not _is_array(loss) or loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.floating):
         raise TypeError(
-            f"loss_fn must return a floating scalar, got {_words(loss)}; "
-            "take a mean or sum, or the real part"
+            must(
+                "loss_fn",
+                "return a floating scalar",
+                f"{_words(loss)}; take a mean or sum, or the real part",
+            )
         )
     return jnp.asarray(loss), aux
 
@@ -150,7 +155,7 @@ def of_module(
     held, rest_structure = jax.tree.flatten(rest)
     parts = Parts((args, kwargs))
     outcome = Outcome(has_aux)
-    check_arrays(names, parameters, parts.arrays, "model")
+    check_arrays(names, parameters, parts.arrays)
 
     def loss(parameters: list[Any], others: list[Any]) -> list[Any]:
         own = jax.tree.unflatten(structure, parameters)
@@ -194,23 +199,29 @@ def of_module(
     )
 
 
-def check_arrays(names: Sequence[str], parameters: Sequence[Any], others: Any, what: str) -> None:
+def check_arrays(names: Sequence[str], parameters: Sequence[Any], others: Any) -> None:
     """Refuses what no gradient can be taken of, by name."""
     if not parameters:
-        raise ValueError(f"{what} has no parameters, so that there is no gradient to follow")
+        raise ValueError(must("model", "have parameters, whose gradient is to be followed", "none"))
     for name, value in zip(names, parameters, strict=True):
         if isinstance(value, jax.ShapeDtypeStruct):
             raise TypeError(
-                f"{what} is abstract: {name} is a shape without values; initialise it first"
+                must("model", "have values", f"a shape alone for {name}; initialise it first")
             )
         if _is_deleted(value):
             raise ValueError(
-                f"{what}: {name} was donated or deleted; pass the model that came back"
+                must(
+                    "model",
+                    "hold arrays that are still there",
+                    f"{name}, donated or deleted; pass the model that came back",
+                )
             )
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            raise TypeError(f"{what}: parameter {name} must be floating, got {value.dtype}")
+            raise TypeError(must("model", "have floating parameters", f"{value.dtype} of {name}"))
     if any(map(_is_deleted, others)):
-        raise ValueError("batch: an array was donated or deleted")
+        raise ValueError(
+            must("batch", "hold arrays that are still there", "one that was donated or deleted")
+        )
 
 
 def _is_deleted(value: Any) -> bool:
@@ -242,7 +253,7 @@ def of_arrays(
       gradients, reach, wanted: see `Call`.
     """
     outcome = Outcome(has_aux)
-    check_arrays(names, parameters, given.arrays, "model")
+    check_arrays(names, parameters, given.arrays)
     first = len(held.arrays)
 
     def loss(parameters: list[Any], others: list[Any]) -> list[Any]:
@@ -301,17 +312,21 @@ def of_tree(tree: Any, loss_fn: Callable[..., Any], has_aux: bool, args: Any, kw
 def call_of(model: Any, loss_fn: Callable[..., Any], has_aux: bool, args: Any, kwargs: Any) -> Call:
     """A call of a loss of an NNX module, or of any pytree of parameters."""
     if not callable(loss_fn):
-        raise TypeError(f"loss_fn must be a function, got {type(loss_fn).__name__}")
+        raise TypeError(must("loss_fn", "be a function", type(loss_fn).__name__))
     if isinstance(model, nnx.Module):
         return of_module(model, loss_fn, has_aux, args, kwargs)
     linen = sys.modules.get("flax.linen")
     if linen is not None and isinstance(model, linen.Module):
         raise TypeError(
-            "model is a Linen module, which holds no parameters: pass the parameters, with a loss "
-            "that calls `module.apply`, or use diagnose_linen with `module.bind(variables)`"
+            must(
+                "model",
+                "hold its parameters",
+                "a Linen module, which has none: pass the parameters, with a loss that calls "
+                "`module.apply`, or use diagnose_linen with `module.bind(variables)`",
+            )
         )
     if callable(model) and jax.tree_util.all_leaves([model]):
         raise TypeError(
-            f"model must be a flax.nnx.Module or a pytree of parameters, got {type(model).__name__}"
+            must("model", "be a flax.nnx.Module or a pytree of parameters", type(model).__name__)
         )
     return of_tree(model, loss_fn, has_aux, args, kwargs)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..functional._messages import must
 from ._figure import new_figure
 from ._findings import Finding
 from ._report import GradientReport
@@ -58,7 +59,7 @@ class History:
           ValueError: if the step is not larger than the last.
         """
         if self._steps and step <= self._steps[-1]:
-            raise ValueError(f"step must be larger than {self._steps[-1]}, got {step}")
+            raise ValueError(must("step", f"be larger than {self._steps[-1]}", step))
         if not bool(report.is_measured):
             return
         rows = {
@@ -83,7 +84,7 @@ class History:
         arrays = jax.device_get(stacked.measured)
         count = len(arrays.loss)
         if len(numbers) != count:
-            raise ValueError(f"steps must be {count} numbers, got {len(numbers)}")
+            raise ValueError(must("steps", f"be {count} numbers", len(numbers)))
         for place, step in enumerate(numbers):
             one = jax.tree.map(lambda x, place=place: jnp.asarray(x[place]), arrays)
             self.append(step, GradientReport(one, stacked.facts))
@@ -219,7 +220,7 @@ class History:
                 for found in content["findings"]
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"path must be a file that History.save wrote, got {path}") from error
+            raise ValueError(must("path", "be a file that History.save wrote", path)) from error
         return history
 
 

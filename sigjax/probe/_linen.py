@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from flax import linen
 
+from ..functional._messages import must
 from ._call import Call, Parts, of_arrays
 from ._mark import Layer, marked
 from ._modules import is_layer
@@ -53,8 +54,12 @@ def diagnose_linen(
     """
     if not isinstance(model, linen.Module) or model.scope is None:
         raise TypeError(
-            "diagnose_linen: model must be a bound Linen module, module.bind(variables), "
-            f"got {type(model).__name__}"
+            must(
+                "model",
+                "be a bound Linen module, module.bind(variables)",
+                type(model).__name__,
+                of="sigjax.probe.diagnose_linen",
+            )
         )
     call = _of_bound(model, loss_fn, has_aux, batch, kwargs)
     program = program_of(call, loss_fn, per_step, gradients=False)

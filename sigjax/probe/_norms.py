@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ..functional._messages import must
+
 
 class Scaled(NamedTuple):
     r"""An array with its magnitude kept apart: the value is `mantissa` $\cdot 2^{exponent}$.
@@ -46,7 +48,7 @@ def normalized(x: Array) -> Scaled:
       [ 0.375 -1.5  ] 3
     """
     if x.dtype.name not in _UNSIGNED:
-        raise TypeError(f"x must be one of {', '.join(_UNSIGNED)}, got {x.dtype.name}")
+        raise TypeError(must("x", f"be one of {', '.join(_UNSIGNED)}", x.dtype.name))
     largest = jnp.max(jnp.abs(x), initial=jnp.zeros((), x.dtype))
     form = jnp.finfo(x.dtype)
     # The bits of the exponent alone are the power of two below. XLA repeats this arithmetic
@@ -124,7 +126,7 @@ def _real_parts(leaf: Any) -> list[Array]:
         return []
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == jnp.bool_):
         got = f"dtype {array.dtype.name}" if array is leaf else repr(leaf)
-        raise TypeError(f"tree must hold numbers, got {got}")
+        raise TypeError(must("tree", "hold numbers", got, of="sigjax.probe.safe_norm"))
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         return [*_real_parts(array.real), *_real_parts(array.imag)]
     # By name, so that NumPy's byte order does not matter; large integers are not cut to 32 bits.

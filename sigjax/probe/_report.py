@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..functional._messages import must
 from . import _views
 from ._facts import Facts
 from ._findings import Finding, findings_of
@@ -114,7 +115,11 @@ class GradientReport:
         """
         for other in others:
             if other.facts is not self.facts:
-                raise ValueError("merge: others must be reports of the same loss and model")
+                raise ValueError(
+                    must(
+                        "others", "be reports of the same loss and model", "one of another program"
+                    )
+                )
         parts = [self.measured, *(other.measured for other in others)]
         add = functools.partial(jax.tree.map, lambda *x: sum(x[1:], start=x[0]))
         return GradientReport(

@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array, lax
 
 from ..functional._arguments import check_integers
+from ..functional._messages import must
 from ._findings import Finding
 from ._findings._precision import lost_update
 from ._names import names_of
@@ -126,12 +127,19 @@ def watch(every: int = 1, *, applied: bool = False) -> GradientTransformation:
     def update(updates: Any, state: WatchState, params: Any = None) -> tuple[Any, WatchState]:
         if applied and params is None:
             raise ValueError(
-                "watch(applied=True) needs the parameters: update(updates, state, params)"
+                must(
+                    "params",
+                    "be given to update where applied=True",
+                    "None",
+                    of="sigjax.probe.watch",
+                )
             )
         try:
             jax.tree.map(lambda norm, gradient: None, state.norms, updates)
         except ValueError as error:
-            raise ValueError(f"gradients must be a tree like the parameters: {error}") from error
+            raise ValueError(
+                must("updates", "be a tree like the parameters", error, of="sigjax.probe.watch")
+            ) from error
         state = lax.cond(
             state.step % every == 0,
             lambda state: _look(updates, state, params),

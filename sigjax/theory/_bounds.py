@@ -5,6 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..functional._arguments import check_numbers
+from ..functional._messages import must
 from ._double import elementwise_in_double
 
 # The sigmoid's slope is largest at 0.
@@ -40,7 +41,14 @@ def sigmoid_gradient_bound(weight_norms: ArrayLike, *, steepest: float = STEEPES
     """
     norms = check_numbers(weight_norms=weight_norms)["weight_norms"]
     if norms.ndim == 0:
-        raise ValueError("weight_norms must have an axis of layers, got a scalar")
+        raise ValueError(
+            must(
+                "weight_norms",
+                "have an axis of layers",
+                "a scalar",
+                of="sigjax.theory.sigmoid_gradient_bound",
+            )
+        )
     steps = _log10_of_product(None, norms, steepest)
     bounds = jnp.cumsum(steps[..., ::-1], -1)[..., ::-1]
     last = jnp.zeros_like(jnp.sum(steps, -1, keepdims=True))  # also where there is no step

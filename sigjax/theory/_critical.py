@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions
 from ..functional._implicit import with_derivatives
+from ..functional._messages import must
 from ..functional._undefined import nan_unless
 from ._double import in_double
 from ._gaussian import gaussian_expectation
@@ -55,7 +56,14 @@ def critical_weight_std(
     check_functions(activation=activation)
     refuse_negative(bias_std=bias_std)
     if not 0 < bracket[0] < bracket[1]:
-        raise ValueError(f"bracket must be two increasing positive numbers, got {bracket}")
+        raise ValueError(
+            must(
+                "bracket",
+                "be two increasing positive numbers",
+                bracket,
+                of="sigjax.theory.critical_weight_std",
+            )
+        )
     return _critical_weight_std((activation, bracket), bias_std)
 
 

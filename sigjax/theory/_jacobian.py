@@ -9,6 +9,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions, check_integers
+from ..functional._messages import must
 from ..functional._undefined import nan_unless
 from ._double import in_double
 from ._gaussian import COARSE_NODES, NODES, normal_nodes
@@ -148,7 +149,7 @@ def _refuse(
     refuse_negative(weight_std=weight_std, q=q)
     check_integers(depth=depth)
     if ensemble not in ENSEMBLES:
-        raise ValueError(f"ensemble must be one of {ENSEMBLES}, got {ensemble!r}")
+        raise ValueError(must("ensemble", f"be one of {ENSEMBLES}", repr(ensemble)))
 
 
 def _squared_slopes(activation: Activation, q: Array, nodes: int = NODES) -> tuple[Array, Array]:

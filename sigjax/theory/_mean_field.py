@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from ..functional._arguments import check_functions, check_numbers
 from ..functional._implicit import with_derivatives
+from ..functional._messages import must
 from ..functional._undefined import nan_unless
 from ._double import in_double
 from ._gaussian import DEGREES, gaussian_expectation, hermite_coefficients
@@ -116,7 +117,7 @@ def refuse_negative(**arguments: ArrayLike) -> None:
         check_numbers(**{name: value})
         known = np.asarray(value, np.float64)
         if not (np.isfinite(known) & (known >= 0)).all():
-            raise ValueError(f"{name} must be finite and not negative, got {value}")
+            raise ValueError(must(name, "be finite and not negative", value))
 
 
 def slope_of(activation: Activation) -> Activation:

@@ -70,25 +70,25 @@ def test_containers(container):
 
 TWO = np.stack([1 - P, P], axis=1)
 REFUSED = {
-    "an object array": ((P.astype(object), Y), TypeError, "probabilities must be real .* object"),
-    "labels in an object array": ((P, Y.astype(object)), TypeError, "labels must be real"),
-    "strings": ((P, list("01110")), TypeError, "labels must be real numbers, got"),
-    "time spans": ((P, Y.astype("m8[s]")), TypeError, "labels must be real numbers, got"),
-    "complex": ((P + 0j, Y), TypeError, "probabilities must be real"),
+    "an object array": ((P.astype(object), Y), TypeError, "'probabilities' must be real .* object"),
+    "labels in an object array": ((P, Y.astype(object)), TypeError, "'labels' must be real"),
+    "strings": ((P, list("01110")), TypeError, "'labels' must be real numbers, got"),
+    "time spans": ((P, Y.astype("m8[s]")), TypeError, "'labels' must be real numbers, got"),
+    "complex": ((P + 0j, Y), TypeError, "'probabilities' must be real"),
     "a missing value": ((pd.Series([0.1, None], dtype="Float64"), [0, 1]), ValueError, "got nan"),
-    "masked": ((np.ma.array(P, mask=Y > 0), Y), ValueError, "probabilities .* masked"),
-    "ragged": (([[0.5, 0.5], [1.0]], [0, 1]), ValueError, "probabilities must be an array"),
-    "nothing": (([], []), ValueError, "probabilities .* not be empty"),
-    "a scalar": ((0.3, 1), ValueError, "probabilities must have shape"),
-    "a column of labels": ((P, Y[:, None]), ValueError, r"labels must have shape \(5,\)"),
-    "-1 of one event": ((P, 2 * Y - 1), ValueError, "labels .* got -1 at index 0"),
-    "half": ((P, [0, 1, 0.5, 1, 0]), ValueError, "labels .* got 0.5 at index 2"),
+    "masked": ((np.ma.array(P, mask=Y > 0), Y), ValueError, "'probabilities' .* masked"),
+    "ragged": (([[0.5, 0.5], [1.0]], [0, 1]), ValueError, "'probabilities' must be an array"),
+    "nothing": (([], []), ValueError, "'probabilities' .* not be empty"),
+    "a scalar": ((0.3, 1), ValueError, "'probabilities' must have shape"),
+    "a column of labels": ((P, Y[:, None]), ValueError, r"'labels' must have shape \(5,\)"),
+    "-1 of one event": ((P, 2 * Y - 1), ValueError, "'labels' .* got -1 at index 0"),
+    "half": ((P, [0, 1, 0.5, 1, 0]), ValueError, "'labels' .* got 0.5 at index 2"),
     "2^32 + 1": ((P, np.array([0, 1, 2**32 + 1, 1, 0])), ValueError, "got 4294967297 at index 2"),
     "class -1": ((TWO, [0, 1, -1, 1, 0]), ValueError, "classes from 0 to 1, got -1 at index 2"),
     "class 7": ((TWO, [0, 1, 1, 7, 0]), ValueError, "classes from 0 to 1, got 7 at index 3"),
     "class 1/2": ((TWO, [0, 0.5, 1, 1, 0]), ValueError, "got 0.5 at index 1"),
     "class NaN": ((TWO, [np.nan, 1, 1, 1, 0]), ValueError, "got nan at index 0"),
-    "unlikely": (([0.2, 1.0000002], [0, 1]), ValueError, "probabilities must lie in .* at index 1"),
+    "unlikely": (([0.2, 1.0000002], [0, 1]), ValueError, "must lie in .* at index 1"),
 }  # fmt: skip
 
 
@@ -142,9 +142,9 @@ def test_constants_of_a_traced_function(name):
     np.testing.assert_allclose(
         jax.jit(lambda w: found(Y, w))(weights), found(Y, weights), rtol=1e-6
     )
-    with pytest.raises(ValueError, match=r"labels must be .* got 2 at index 1"):
+    with pytest.raises(ValueError, match=r"'labels' must be .* got 2 at index 1"):
         jax.jit(lambda w: found([0, 2, 1, 1, 0], w))(weights)
-    with pytest.raises(ValueError, match="weights must not all be 0"):
+    with pytest.raises(ValueError, match="'weights' must not all be 0"):
         jax.jit(lambda y: found(y, np.zeros(5)))(Y)
 
 

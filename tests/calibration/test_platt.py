@@ -208,9 +208,9 @@ def test_float32_reaches_the_double_optimum():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1.0, 2.0], [0, 1, 1]), "labels must have shape"),
+        (([1.0, 2.0], [0, 1, 1]), "'labels' must have shape"),
         (([1.0, 2.0], [0, 2]), "booleans, 0 and 1"),
-        (([1.0, np.inf], [0, 1]), "scores must be finite"),
+        (([1.0, np.inf], [0, 1]), "'scores' must be finite"),
         (([[1.0, 2.0]], [0, 1]), r"shape \[examples\]"),
         (([], []), "at least one"),
     ],
@@ -230,5 +230,5 @@ def test_refuses_weights(weights, message):
 
 
 def test_refuses_complex_scores():
-    with pytest.raises(TypeError, match="scores must be real"):
+    with pytest.raises(TypeError, match="'scores' must be real"):
         fit_platt(jnp.array([1j, 2j]), [0, 1])

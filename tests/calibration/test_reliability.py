@@ -236,10 +236,10 @@ def test_derivatives_with_the_bins_as_they_are():
     ("arguments", "message"),
     [
         ({"probabilities": [0.1, 1.2]}, r"lie in \[0, 1\]"),
-        ({"labels": [0, 1, 1]}, "labels must have shape"),
+        ({"labels": [0, 1, 1]}, "'labels' must have shape"),
         ({"labels": [0, 2]}, "0 and 1"),
-        ({"bins": 0}, "bins must be at least 1"),
-        ({"weights": [1.0, -1.0]}, "weights .* got -1.0 at index 1"),
+        ({"bins": 0}, "'bins' must be at least 1"),
+        ({"weights": [1.0, -1.0]}, "'weights' .* got -1.0 at index 1"),
         ({"binning": "depth"}, "width, mass"),
         ({"confidence": 1.0}, "between 0 and 1"),
     ],

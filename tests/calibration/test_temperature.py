@@ -108,9 +108,9 @@ def test_weights_and_batches():
     ("logits", "labels", "message"),
     [
         (np.zeros((2, 3)), [0, 3], "from 0 to 2"),
-        (np.zeros((2, 3)), [0], "labels must have shape"),
-        (np.full((2, 3), np.nan), [0, 1], "logits must be finite"),
-        (np.zeros((2, 3, 1)), [0, 1], "logits must have shape"),
+        (np.zeros((2, 3)), [0], "'labels' must have shape"),
+        (np.full((2, 3), np.nan), [0, 1], "'logits' must be finite"),
+        (np.zeros((2, 3, 1)), [0, 1], "'logits' must have shape"),
     ],
 )
 def test_refuses(logits, labels, message):
@@ -119,5 +119,5 @@ def test_refuses(logits, labels, message):
 
 
 def test_refuses_labels_that_are_no_classes():
-    with pytest.raises(TypeError, match="labels must be integers"):
+    with pytest.raises(TypeError, match="'labels' must be integers"):
         fit_temperature(np.zeros((2, 3), np.float32), np.zeros(2, np.float32))

@@ -290,15 +290,15 @@ def test_many_branches_at_once():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"step": 0.0}, "step must be positive"),
-        ({"bounds": (1.0, 2.0)}, "bounds must enclose"),
-        ({"direction": 2}, "direction must be"),
+        ({"step": 0.0}, "'step' must be positive"),
+        ({"bounds": (1.0, 2.0)}, "'bounds' must enclose"),
+        ({"direction": 2}, "'direction' must be"),
         ({"max_points": 1}, "at least 2"),
-        ({"state": jnp.zeros((1, 1))}, r"state must have shape \[variables\]"),
-        ({"residual": lambda x, p: p}, "residual must return"),
-        ({"parameter": jnp.zeros(1)}, "parameter must be a scalar"),
-        ({"scale": 1.0}, r"scale must have shape \[variables \+ 1\]"),
-        ({"scale": [1.0, 0.0]}, "scale must be positive"),
+        ({"state": jnp.zeros((1, 1))}, r"'state' must have shape \[variables\]"),
+        ({"residual": lambda x, p: p}, "'residual' must return"),
+        ({"parameter": jnp.zeros(1)}, "'parameter' must be a scalar"),
+        ({"scale": 1.0}, r"'scale' must have shape \[variables \+ 1\]"),
+        ({"scale": [1.0, 0.0]}, "'scale' must be positive"),
         # Nothing says how large a state of 0 that does not move may become.
         ({"residual": lambda x, p: p * x - x**3, "state": [0.0], "parameter": -1.0}, "give scale"),
     ],
@@ -311,7 +311,7 @@ def test_refuses(arguments, message):
 
 @pytest.mark.slice
 def test_a_complex_state_is_refused_and_a_short_one_widened():
-    with pytest.raises(TypeError, match="state must be real"):
+    with pytest.raises(TypeError, match="'state' must be real"):
         continuation(cubic, np.array([1.5j]), -1.875, bounds=(-2.0, 2.0))
     start = jnp.ones(1, jnp.bfloat16)
     states = jax.eval_shape(lambda: continuation(cubic, start, 0.0, bounds=(-2.0, 2.0)).states)

@@ -116,8 +116,8 @@ def test_many_joints_at_once():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ((0.0, 1.0, 1.0), "inertia must be positive"),
-        ((1.0, -1.0, 1.0), "damping must be positive or 0"),
+        ((0.0, 1.0, 1.0), "'inertia' must be positive"),
+        ((1.0, -1.0, 1.0), "'damping' must be positive or 0"),
     ],
 )
 def test_refuses(parameters, message):

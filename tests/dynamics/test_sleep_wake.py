@@ -82,7 +82,7 @@ def test_a_day_of_2008(x64, solver, tolerance):
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
-    [({"tau": 0.0}, "tau must be positive"), ({"nu_vm": 1.0}, "negative")],
+    [({"tau": 0.0}, "'tau' must be positive"), ({"nu_vm": 1.0}, "negative")],
 )
 def test_refuses(parameters, message):
     with pytest.raises(ValueError, match=message):

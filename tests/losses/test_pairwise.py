@@ -251,7 +251,7 @@ def test_certain_pairs_cost_nothing_and_wrong_ones_what_they_should():
         ({"image": np.zeros((4, 2), np.complex64)}, TypeError, "'image' must be real"),
         ({"temperature": np.zeros(2, np.float32)}, ValueError, "'temperature' must be a scalar"),
         ({"chunk_size": 3}, ValueError, "'chunk_size' must divide the 4 texts, got 3"),
-        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, got 0"),
+        ({"chunk_size": 0}, ValueError, "'chunk_size' must be at least 1, got 0"),
         (
             {"labels": np.eye(3, dtype=np.float32)},
             ValueError,

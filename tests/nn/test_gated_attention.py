@@ -166,7 +166,7 @@ def test_dropout_and_sown_weights_are_flax_s():
     ("options", "message"),
     [
         ({"opening": 1.0}, "'opening' must be strictly between 0 and 1, got 1.0"),
-        ({"opening": 0.9, "use_bias": False}, "cannot be 0.9 with use_bias=False"),
+        ({"opening": 0.9, "use_bias": False}, "must be 0.5 with use_bias=False, got 0.9"),
     ],
 )
 def test_openings_that_cannot_be(options, message):

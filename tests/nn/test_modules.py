@@ -323,7 +323,10 @@ def test_a_single_gate_is_not_split_over_devices():
     ("make", "message"),
     [
         (lambda r: snn.MLP(2, 2, 2, depth=0, rngs=r), "'depth' must be at least 1, got 0"),
-        (lambda r: snn.MLP(2, 2, 2, depth=1, norm_options={"epsilon": 1}, rngs=r), "needs 'norm'"),
+        (
+            lambda r: snn.MLP(2, 2, 2, depth=1, norm_options={"epsilon": 1}, rngs=r),
+            "must come with 'norm'",
+        ),
         (lambda r: snn.SqueezeExcite(10, reduction=3, rngs=r), "'reduction' must divide the 10"),
         (lambda r: snn.SqueezeExcite(10, reduction=0, rngs=r), "'reduction' must be at least 1"),
         (lambda r: snn.SqueezeExcite(8, rngs=r), "the 8 features, got 16; 'squeeze_features'"),
@@ -333,11 +336,11 @@ def test_a_single_gate_is_not_split_over_devices():
         (lambda r: snn.SoftSwitch(2, 3, gate_features=2, rngs=r), "'gate_features' must be 1 or"),
         (
             lambda r: snn.SigmoidNeuron(2, prior=0.5, use_bias=False, rngs=r),
-            "'prior' sets the bias and cannot be given with use_bias=False",
+            "'prior' must be None with a bias .* and use_bias=False",
         ),
         (
             lambda r: snn.MultiLabelHead(2, 3, prior=0.5, bias_init=jnp.zeros, rngs=r),
-            "'prior' sets the bias and cannot be given with bias_init",
+            "'prior' must be None with a bias .* and bias_init",
         ),
         (lambda r: snn.SigmoidNeuron(2, prior=1.0, rngs=r), "strictly between 0 and 1"),
         (lambda r: snn.MultiLabelHead(2, 3, prior=[0.1, 0.2], rngs=r), "one number or 3"),

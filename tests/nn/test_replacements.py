@@ -203,7 +203,7 @@ def test_lora_of_float32_on_a_network_of_bfloat16(name):
 def test_a_replacement_of_the_stack_that_is_not_stacked():
     model = snn.MLP(8, 16, 3, depth=4, rngs=nnx.Rngs(0))
     model.stack.linear = nnx.LoRA(16, 2, 16, base_module=model.stack.linear, rngs=nnx.Rngs(1))
-    with pytest.raises(ValueError, match=r"'stack' must have the layers along .*'linear.lora_a'"):
+    with pytest.raises(ValueError, match=r"'stack' must have its layers along .*'linear.lora_a'"):
         model(ROWS)
 
 

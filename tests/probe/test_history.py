@@ -64,7 +64,7 @@ def test_what_scan_has_stacked_is_the_same(history):
     for name in expected:
         np.testing.assert_allclose(data[name][:-1], expected[name], rtol=1e-5, atol=1e-6)
     assert [step for step, _ in other.findings] == [20, 50, 60]
-    with pytest.raises(ValueError, match="steps must be 7 numbers, got 2"):
+    with pytest.raises(ValueError, match="'steps' must be 7 numbers, got 2"):
         other.extend([80, 90], stacked)
 
 
@@ -72,7 +72,7 @@ def test_steps_grow_and_what_was_not_measured_is_left_out():
     report = diagnose(WEIGHTS, loss, X)
     history = History()
     history.append(3, report)
-    with pytest.raises(ValueError, match="step must be larger than 3, got 3"):
+    with pytest.raises(ValueError, match="'step' must be larger than 3, got 3"):
         history.append(3, report)
     history.append(5, report.unmeasured())
     history.append(5, report)

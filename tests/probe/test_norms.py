@@ -104,7 +104,7 @@ def test_safe_norm_takes_what_numpy_holds():
 
 @pytest.mark.parametrize("leaf", ["text", np.array(["a"]), np.array([{}])])
 def test_safe_norm_refuses_what_is_no_number(leaf):
-    with pytest.raises(TypeError, match="tree must hold numbers, got"):
+    with pytest.raises(TypeError, match="'tree' must hold numbers, got"):
         safe_norm({"a": leaf})
 
 
@@ -151,5 +151,5 @@ def test_normalized_of_16_bits_is_exact(dtype):
 
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.complex64, jnp.float8_e4m3fn])
 def test_normalized_refuses_other_dtypes(dtype):
-    with pytest.raises(TypeError, match="x must be one of bfloat16, float16, float32, float64"):
+    with pytest.raises(TypeError, match="'x' must be one of bfloat16, float16, float32, float64"):
         normalized(jnp.zeros(2, dtype))

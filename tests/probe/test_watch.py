@@ -108,7 +108,7 @@ def test_nothing_to_watch_and_complex_numbers():
 def test_gradients_of_another_tree_are_refused():
     watcher = watch()
     state = watcher.init({"a": jnp.zeros(1)})
-    with pytest.raises(ValueError, match="gradients must be a tree like the parameters"):
+    with pytest.raises(ValueError, match="'updates' must be a tree like the parameters"):
         watcher.update({"b": jnp.zeros(1)}, state)
 
 
@@ -207,7 +207,7 @@ def test_steps_are_counted_up_to_the_largest_int32():
 
 
 def test_refuses_no_step():
-    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="'every' must be at least 1, got 0"):
         watch(every=0)
 
 

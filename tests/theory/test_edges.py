@@ -134,7 +134,7 @@ def test_arguments_in_the_forms_that_people_bring():
     ):
         np.testing.assert_allclose(saxe_curve(form, 1.0, 0.1), expected, rtol=2e-7)
     np.testing.assert_array_equal(sigmoid_gradient_bound(np.array([4, 4])), [0, 0, 0])
-    with pytest.raises(ValueError, match="time must have no masked values"):
+    with pytest.raises(ValueError, match="'time' must have no masked values"):
         saxe_curve(np.ma.array(times, mask=times > 1), 1.0, 0.1)
-    with pytest.raises(TypeError, match="weight_std must be real numbers"):
+    with pytest.raises(TypeError, match="'weight_std' must be real numbers"):
         mean_field(jnp.tanh, times.astype(object))

@@ -71,9 +71,9 @@ def test_density_is_that_of_drawn_matrices(ensemble):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="ensemble must be one of"):
+    with pytest.raises(ValueError, match="'ensemble' must be one of"):
         jacobian_moments(jnp.tanh, 1.0, 1.0, depth=3, ensemble="unitary")
     with pytest.raises(ValueError, match="depth"):
         jacobian_moments(jnp.tanh, 1.0, 1.0, depth=0)
-    with pytest.raises(ValueError, match="q must be"):
+    with pytest.raises(ValueError, match="'q' must be"):
         jacobian_density(jnp.tanh, 1.0, -1.0, 1.0, depth=1)

@@ -120,7 +120,7 @@ def test_what_has_no_fixed_point_is_no_number():
 
 @pytest.mark.parametrize("bad", [-1.0, np.inf, np.nan])
 def test_refuses_what_is_no_standard_deviation(bad):
-    with pytest.raises(ValueError, match="weight_std must be finite and not negative"):
+    with pytest.raises(ValueError, match="'weight_std' must be finite and not negative"):
         mean_field(jnp.tanh, bad)
     with pytest.raises(ValueError, match="bias_std"):
         mean_field(jnp.tanh, 1.0, bad)

@@ -1,6 +1,7 @@
 """Weights that another framework trained."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,9 +13,12 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from ...functional._messages import must
 from ...functional._precision import computed_in
 from ._layouts import parts
 from ._parts import LAYOUTS, Layout, Part, Unknown
+
+_must = functools.partial(must, of="sigjax.nn.load_weights")
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -102,14 +106,9 @@ def load_weights(module: M, weights: Mapping[str, Any], *, layout: Layout) -> M:
       True
     """
     if layout not in LAYOUTS:
-        raise ValueError(
-            f"sigjax.nn.load_weights: argument 'layout' must be one of {LAYOUTS}, got {layout!r}"
-        )
+        raise ValueError(_must("layout", f"be one of {LAYOUTS}", repr(layout)))
     if not isinstance(weights, Mapping):
-        raise TypeError(
-            "sigjax.nn.load_weights: argument 'weights' must be a mapping of names to arrays, got "
-            f"{type(weights).__name__}"
-        )
+        raise TypeError(_must("weights", "be a mapping of names to arrays", type(weights).__name__))
     given = {}
     for name, leaf in _leaves(weights):
         name = _without_collection(name) if layout == "linen" else name
@@ -126,8 +125,11 @@ def load_weights(module: M, weights: Mapping[str, Any], *, layout: Layout) -> M:
     )
     if reading.amiss:
         raise ValueError(
-            "sigjax.nn.load_weights: argument 'weights' must be those of a "
-            f"{type(module).__name__} in layout '{layout}': {reading.complaint}"
+            _must(
+                "weights",
+                f"be those of a {type(module).__name__} in layout '{layout}'",
+                f"others: {reading.complaint}",
+            )
         )
     values = [(part.variable, _value(part, reading.given)) for part in reading.parts]
     for variable, value in values:
@@ -206,8 +208,7 @@ def _numbers(name: str, leaf: Any) -> Any:
     array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
-            f"sigjax.nn.load_weights: argument 'weights' must have real floating numbers, got "
-            f"dtype {array.dtype.name} in '{name}'"
+            _must("weights", "have real floating numbers", f"dtype {array.dtype.name} in '{name}'")
         )
     return array
 

@@ -11,6 +11,7 @@ from jax import Array
 from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
+from ...functional._messages import must
 from ...functional._precision import computed_in
 from .._cell import Cell, Steps
 from .._defaults import LECUN_NORMAL, ZEROS
@@ -82,8 +83,7 @@ class RecurrentBlock(Cell):
     ):
         if conv_width < 2:
             raise ValueError(
-                "sigjax.nn.RecurrentBlock: argument 'conv_width' must be at least 2, got "
-                f"{conv_width}"
+                must("conv_width", "be at least 2", conv_width, of="sigjax.nn.RecurrentBlock")
             )
         inside = features if lru_features is None else lru_features
         param_dtype = options.get("param_dtype", jnp.float32)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn.initializers import Initializer
 
+from ...functional._messages import must
 from ...functional._precision import computed_in
 from ...functional._softplus_inverse import SOFTPLUS_INVERSE
 
@@ -19,8 +20,12 @@ def ring(smallest: float | int, largest: float | int) -> Initializer:
     """
     if not 0 < smallest < largest < 1:
         raise ValueError(
-            "sigjax.nn.RGLRU: arguments must satisfy 0 < min_radius < max_radius < 1, got "
-            f"min_radius={smallest} and max_radius={largest}"
+            must(
+                ("min_radius", "max_radius"),
+                "satisfy 0 < min_radius < max_radius < 1",
+                f"min_radius={smallest} and max_radius={largest}",
+                of="sigjax.nn.RGLRU",
+            )
         )
     # By what 1 exceeds the squared radius, which has its digits for radii near 1, too.
     least, most = (1 - largest) * (1 + largest), (1 - smallest) * (1 + smallest)

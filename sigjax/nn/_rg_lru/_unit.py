@@ -13,6 +13,7 @@ from jax.nn.initializers import Initializer, lecun_normal
 from jax.typing import ArrayLike
 
 from ...functional._complement import sigmoid_and_complement
+from ...functional._messages import must
 from ...functional._precision import computed_in
 from .._cell import Cell, Steps, require_features
 from .._defaults import ZEROS
@@ -112,8 +113,12 @@ class RGLRU(Cell):
     ):
         if num_heads < 1 or features % num_heads:
             raise ValueError(
-                "sigjax.nn.RGLRU: argument 'num_heads' must be a divisor of the "
-                f"{features} features, got {num_heads}"
+                must(
+                    "num_heads",
+                    f"be a divisor of the {features} features",
+                    num_heads,
+                    of="sigjax.nn.RGLRU",
+                )
             )
         self._configure(
             features,

@@ -1,5 +1,6 @@
 """Sigmoid attention as a function, called as `jax.nn.dot_product_attention` is."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -8,13 +9,14 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ...functional._compiled import compiled
+from ...functional._messages import must
 from ...functional._precision import computed_in
 from .._products import Precision
 from ._blocks import Pairs, attend, weights
 from ._layout import Shape
 from ._sight import Sight, sight
 
-_NAME = "sigjax.nn.dot_product_sigmoid_attention"
+_must = functools.partial(must, of="sigjax.nn.dot_product_sigmoid_attention")
 
 
 @compiled("is_causal", "local_window_size", "precision")
@@ -149,23 +151,21 @@ def prepared(
     """Checks arguments and gives them one form."""
     query, key, value = (_of_four(x) for x in (query, key, value))
     if not jnp.issubdtype(query.dtype, jnp.floating):
-        raise TypeError(
-            f"{_NAME}: argument 'query' must have a floating dtype, got {query.dtype.name}"
-        )
+        raise TypeError(_must("query", "have a floating dtype", query.dtype.name))
     batch, queries, heads, features = _rank(query, "query")
     _, keys, key_heads, _ = _rank(key, "key")
     _require("key", key, (batch, keys, key_heads, features), query.dtype)
     _require("value", value, key.shape, query.dtype)
     if not key_heads or heads % key_heads:
         raise ValueError(
-            f"{_NAME}: the {heads} heads of 'query' must be a multiple of the {key_heads} of 'key'"
+            _must("query", f"have a multiple of the {key_heads} heads of 'key'", f"{heads} heads")
         )
     wide = computed_in(query.dtype)
     pairs = (batch, heads, queries, keys)
     if mask is not None:
         mask = _of_pairs("mask", mask, pairs)
         if mask.dtype != jnp.bool_:
-            raise ValueError(f"{_NAME}: argument 'mask' must be bool, got {mask.dtype.name}")
+            raise ValueError(_must("mask", "be bool", mask.dtype.name))
     window = local_window_size
     bounds = sight(
         queries,
@@ -189,8 +189,11 @@ def prepared(
 def _of_heads(x: Array, heads: int) -> Array:
     if x.shape not in ((), (heads,)):
         raise ValueError(
-            f"{_NAME}: argument 'logit_bias' must be a number or one for each of the {heads} "
-            f"heads, got shape {x.shape}"
+            _must(
+                "logit_bias",
+                f"be a number or one for each of the {heads} heads",
+                f"shape {x.shape}",
+            )
         )
     return x.reshape(1, -1, 1, 1)
 
@@ -204,20 +207,16 @@ def _of_four(x: ArrayLike) -> Array:
 def _rank(x: Array, name: str) -> Shape:
     if x.ndim != 4:
         raise ValueError(
-            f"{_NAME}: argument '{name}' must have dimensions [B, T, N, H] or [T, N, H], got "
-            f"shape {x.shape}"
+            _must(name, "have dimensions [B, T, N, H] or [T, N, H]", f"shape {x.shape}")
         )
     return x.shape
 
 
 def _require(name: str, x: Array, shape: Shape, dtype: Any) -> None:
     if x.shape != shape:
-        raise ValueError(f"{_NAME}: argument '{name}' must have shape {shape}, got {x.shape}")
+        raise ValueError(_must(name, f"have shape {shape}", x.shape))
     if x.dtype != dtype:
-        raise ValueError(
-            f"{_NAME}: argument '{name}' must have the query's dtype {dtype.name}, got "
-            f"{x.dtype.name}"
-        )
+        raise ValueError(_must(name, f"have the query's dtype {dtype.name}", x.dtype.name))
 
 
 def _of_pairs(name: str, x: ArrayLike, pairs: Shape) -> Array:
@@ -225,9 +224,7 @@ def _of_pairs(name: str, x: ArrayLike, pairs: Shape) -> Array:
     if array.ndim != 4 or any(
         have not in (1, whole) for have, whole in zip(array.shape, pairs, strict=True)
     ):
-        raise ValueError(
-            f"{_NAME}: argument '{name}' must broadcast to {pairs}, got shape {array.shape}"
-        )
+        raise ValueError(_must(name, f"broadcast to {pairs}", f"shape {array.shape}"))
     return array
 
 
@@ -237,7 +234,8 @@ def _lengths(name: str, lengths: ArrayLike | None, batch: Any) -> Array | None:
     array = jnp.asarray(lengths)
     if array.shape != (batch,) or array.dtype != jnp.int32:
         raise ValueError(
-            f"{_NAME}: argument '{name}' must be int32 of shape {(batch,)}, got "
-            f"{array.dtype.name} of shape {array.shape}"
+            _must(
+                name, f"be int32 of shape {(batch,)}", f"{array.dtype.name} of shape {array.shape}"
+            )
         )
     return array

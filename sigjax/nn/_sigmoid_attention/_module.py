@@ -10,6 +10,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from ...functional._messages import must
 from .._attention import Attention, AttentionOptions, Projected, over_batches
 from ._dot_product import dot_product_sigmoid_attention, sigmoid_attention_weights
 
@@ -116,8 +117,12 @@ class SigmoidAttention(Attention):
         """
         if input_positions is not None:
             raise ValueError(
-                "sigjax.nn.SigmoidAttention: argument 'input_positions' must be None, since "
-                "nothing here uses positions, got some; sigjax.nn.GatedAttention hands them on"
+                must(
+                    "input_positions",
+                    "be None, since nothing here uses positions",
+                    "some; sigjax.nn.GatedAttention hands them on",
+                    of="sigjax.nn.SigmoidAttention",
+                )
             )
         given = self.project(inputs_q, inputs_k, inputs_v, mask, is_causal, decode, qkv_sharding)
         key = self.dropout_key(deterministic, rngs)
@@ -186,7 +191,11 @@ def _numbers(logit_bias: ArrayLike | Sequence[float], heads: int) -> float | tup
     array = np.asarray(logit_bias, np.float64)
     if array.shape not in ((), (heads,)):
         raise ValueError(
-            "sigjax.nn.SigmoidAttention: argument 'logit_bias' must be a number or one for each of "
-            f"the {heads} heads, got shape {array.shape}"
+            must(
+                "logit_bias",
+                f"be a number or one for each of the {heads} heads",
+                f"shape {array.shape}",
+                of="sigjax.nn.SigmoidAttention",
+            )
         )
     return tuple(array.tolist()) if array.shape else float(array)

@@ -15,7 +15,7 @@ from tests.nn.router.definition import LOGITS, router_of_logits
         ({"experts_per_token": 9}, "'experts_per_token' must be at most the 8"),
         ({"num_groups": 4, "groups_per_token": 1, "experts_per_token": 3}, "at most the 2"),
         ({"capacity_factor": 0.0}, "'capacity_factor' must be positive"),
-        ({"experts_per_token": 0}, "experts_per_token must be at least 1"),
+        ({"experts_per_token": 0}, "'experts_per_token' must be at least 1"),
     ],
 )
 def test_refusals(change, message):

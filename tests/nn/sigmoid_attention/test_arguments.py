@@ -53,7 +53,11 @@ WRONG = [
     (ValueError, "'key' must have shape", {"key": KEY[..., :2]}),
     (ValueError, "'value' must have shape", {"value": VALUE[:, :3]}),
     (ValueError, "the query's dtype float32, got float16", {"value": VALUE.astype(np.float16)}),
-    (ValueError, "the 3 heads of 'query' must be a multiple of the 2", {"query": QUERY[:, :, :3]}),
+    (
+        ValueError,
+        "'query' must have a multiple of the 2 heads of 'key', got 3",
+        {"query": QUERY[:, :, :3]},
+    ),
     (ValueError, "'mask' must be bool", {"mask": MASK.astype(np.float32)}),
     (ValueError, "'mask' must broadcast", {"mask": MASK[..., :3]}),
     (ValueError, "'bias' must broadcast", {"bias": BIAS[:, :3]}),
