@@ -68,7 +68,7 @@ def in_float64(function, x):
         return np.asarray(function(jnp.asarray(padded)))[: x.size].reshape(x.shape)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 @FEW
 @given(x=values())
@@ -175,7 +175,7 @@ MODULES = {
 LEADING = [(), (0,), (3,), (0, 2), (2, 1, 3)]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_keeps_the_leading_axes(name):
     """All of them in one program, which compiles faster than five."""

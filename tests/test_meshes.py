@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.meshes import AXES
+
 
 @pytest.mark.slow
 @pytest.mark.sampled(5)
-@pytest.mark.parametrize("kind", [*(f"explicit {n}/3" for n in (1, 2, 3)), "auto", "manual"])
+@pytest.mark.parametrize("kind", AXES)
 def test_functions_on_a_mesh(kind):
     """In a process of its own, which has eight devices."""
     program = Path(__file__).with_name("meshes.py")

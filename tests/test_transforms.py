@@ -65,7 +65,7 @@ def test_fused_with_neighbours(name, dtype):
     )
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", NAMES)
 def test_forward_and_reverse_mode_agree_to_the_third_order(name):
     f = getattr(sigjax, name)
@@ -79,6 +79,7 @@ def test_forward_and_reverse_mode_agree_to_the_third_order(name):
         np.testing.assert_allclose([h(x), mixed(x)], [g(x)] * 2, rtol=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_jvp_of_vjp(name):
     f = getattr(sigjax, name)

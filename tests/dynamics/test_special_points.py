@@ -128,6 +128,7 @@ def test_the_other_branch_of_a_pitchfork_turns_there_without_a_fold():
         assert sorted(float(branch.parameters[-1]) for branch in others) == [-1.0, 1.0]
 
 
+@pytest.mark.proof
 def test_a_loop_between_two_pitchforks_is_walked_once():
     with jax.enable_x64(True):
         start = FlipFlop(6.0, np.float64(-1.0)).equilibria().states[0]

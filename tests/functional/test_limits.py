@@ -84,7 +84,7 @@ def test_derivatives(name, dtype):
         np.testing.assert_array_equal(result, expected, err_msg=str(x))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", VALUES)
 def test_nan_in_nan_out(name, dtype):

@@ -57,6 +57,7 @@ def test_hessian_is_that_of_the_other_label_where_optax_has_0():
     assert peer(jnp.float32(-20), jnp.float32(1)) == 0.0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("z", [INF, -INF])
 @pytest.mark.parametrize("y", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("in_scan", [False, True])

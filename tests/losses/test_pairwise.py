@@ -92,6 +92,7 @@ def test_the_forms_agree_with_each_other(name, arguments):
         assert difference <= 1e-6 * np.max(np.abs(theirs))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["plain", "chunked", "sharded"])
 def test_forward_mode_and_second_derivatives(name, arguments):
     loss = FORMS[name]

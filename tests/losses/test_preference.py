@@ -116,6 +116,7 @@ def test_preference_at_infinite_scores(dtype):
     np.testing.assert_array_equal(np.float64(by_rejected), -slope)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_odds_ratio_at_log_probability_0(dtype):
     """The odds are infinite there, the loss and its gradients the limits of the closed form."""
@@ -204,6 +205,7 @@ def test_masked_pairs_count_0_and_get_gradient_0(loss):
     np.testing.assert_array_equal(loss(c, r, where=kept)[1:], 0)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("loss", [preference_loss, odds_ratio_preference_loss])
 def test_forward_over_reverse_is_reverse_over_reverse(loss):
     point = jnp.array([-0.7, -1.9])

@@ -40,7 +40,7 @@ def in_evaluation(make):
     return model, inputs
 
 
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(18)
 @pytest.mark.parametrize("name", CLOSED)
 def test_modules_are_closed_over_by_every_transformation(name):
     model, inputs = in_evaluation(CLOSED[name])
@@ -100,7 +100,7 @@ called = nnx.jit(lambda model, x: model(x))
 
 
 @pytest.mark.slice
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 @pytest.mark.parametrize("name", MODELS)
 def test_copies_and_pickles(name, through):

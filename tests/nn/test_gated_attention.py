@@ -51,6 +51,7 @@ def sigmoid(logits, seen):
     return np.where(seen, 1 / (1 + n * np.exp(-logits)), 0)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("elementwise", [False, True])
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_gate_behind_any_attention(function, elementwise):
@@ -101,6 +102,7 @@ def test_gates_look_at_what_they_are_given():
     np.testing.assert_allclose(logits, layer.gate(2 * INPUTS), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("function", ["Flax's", "ours"])
 def test_decoding_gives_what_the_whole_pass_gives(function):
     layer = snn.GatedAttention(

@@ -37,6 +37,7 @@ LINEN = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", LINEN)
 def test_recurrent_cells_of_linen(name):
     make, peer = LINEN[name]
@@ -56,6 +57,7 @@ def test_both_directions_of_linen():
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("make", "peer"),
     [
@@ -109,6 +111,7 @@ def equinox_weights(module):
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", TORCH)
 def test_recurrent_cells_of_equinox(name):
     equinox = pytest.importorskip("equinox")

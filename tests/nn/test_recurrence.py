@@ -28,7 +28,7 @@ from tests.nn.recurrences import (
 )
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize(("name", "layers", "sequences", "dtype"), CASES, ids=str)
 def test_values_and_both_modes_are_those_of_loops(name, layers, sequences, dtype):
     sequences = SEQUENCES[sequences]
@@ -64,7 +64,7 @@ def test_values_and_both_modes_are_those_of_loops(name, layers, sequences, dtype
     np.testing.assert_allclose((forward, reverse), slope, rtol=0, atol=bound * (10 + abs(slope)))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CELLS)
 def test_called_layers_give_what_the_recurrence_gives(name):
     sequences = SEQUENCES["all"]
@@ -76,7 +76,7 @@ def test_called_layers_give_what_the_recurrence_gives(name):
     chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("layers", ["plain", "LoRA of one"])
 def test_bfloat16_is_summed_and_gated_in_float32(name, layers):
@@ -138,6 +138,7 @@ def test_every_order_of_modes_gives_the_curvature_of_single_steps(name):
         np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5, err_msg=order)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("layers", ["plain", "LoRA"])
 @pytest.mark.parametrize("name", CELLS)
@@ -178,6 +179,7 @@ def test_a_state_keeps_its_dtype_and_is_float32_on_the_way(name, layers):
     chex.assert_trees_all_equal(narrow, rounded)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("layers", ["plain", "LoRA of one"])
 @pytest.mark.parametrize("name", CELLS)
 def test_gates_of_padded_reset_and_reversed_sequences(name, layers):

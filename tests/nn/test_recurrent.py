@@ -45,6 +45,7 @@ def assert_equal_to(tolerance, found, expected):
         assert jnp.max(jnp.abs(ours - theirs)) <= tolerance * max(1.0, jnp.max(jnp.abs(theirs)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CELLS)
 def test_outputs_and_gradients_of_flax(name):
     cell, peer = with_flax_parameters(name)
@@ -79,6 +80,7 @@ def by_both(name, options, x, **call):
     return run(x)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CASES)
 def test_the_recurrence_is_the_cell_step_by_step(name):
     options = [
@@ -95,6 +97,7 @@ def test_the_recurrence_is_the_cell_step_by_step(name):
         )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CASES)
 def test_sequences_of_several_lengths(name):
     options = [
@@ -127,6 +130,7 @@ def test_any_batch_shape(name, shape):
         np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.sampled(3, 1)
 @pytest.mark.parametrize("name", CASES)
 def test_the_first_state_is_where_it_starts_and_gets_its_gradient(name):
     cell = CASES[name](IN, HIDDEN, rngs=nnx.Rngs(0))
@@ -144,6 +148,7 @@ def test_the_first_state_is_where_it_starts_and_gets_its_gradient(name):
     chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.sampled(2, 1)
 @pytest.mark.parametrize("name", CELLS)
 def test_gates_are_those_of_each_step_and_have_gradients(name):
     cell = CELLS[name][0](IN, HIDDEN, rngs=nnx.Rngs(0))

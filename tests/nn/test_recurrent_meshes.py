@@ -81,7 +81,7 @@ def test_meshes_give_what_one_device_gives(name, place, kind):
     assert_same(found, expected)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CELLS)
 def test_manual_axes_give_what_one_device_gives(name):
     run, parameters = program(name)

@@ -141,7 +141,7 @@ def value_and_gradients(model, inputs, of=nnx.Param):
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(24)
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("name", MODULES)
 def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):
@@ -169,6 +169,7 @@ def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):
         np.testing.assert_allclose(of_lora["lora_b"][...], a.mT @ g, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODULES)
 def test_lora_parameters_alone_are_trained(name):
     """The filter of a fine-tuning run sees them, and only them."""
@@ -179,7 +180,7 @@ def test_lora_parameters_alone_are_trained(name):
     assert len(paths) == 2 * len(MODULES[name][2])
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", MODULES)
 def test_lora_of_float32_on_a_network_of_bfloat16(name):
     """Only the stack's layers give float32 to begin with: the scan goes on in it."""

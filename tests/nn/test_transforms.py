@@ -65,7 +65,7 @@ def gradients(name):
     return everything(model)
 
 
-@pytest.mark.sampled(8, 1)
+@pytest.mark.sampled(16, 1)
 @pytest.mark.parametrize("name", MODELS)
 def test_nnx_grad_is_jax_grad_over_the_split_state(name):
     found, expected, _, _ = gradients(name)
@@ -115,7 +115,7 @@ def test_scan_over_a_stack_of_highways():
     np.testing.assert_allclose(outputs, expected, rtol=1e-5)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", MODELS)
 def test_tree_mode(name):
     """Flax's other mode: modules are plain pytrees, returned rather than updated."""
@@ -150,7 +150,7 @@ def test_checkpoint_round_trip(name, tmp_path):
     chex.assert_trees_all_close(other(inputs), model(inputs), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.sampled(4, 2)
+@pytest.mark.sampled(8, 2)
 @pytest.mark.parametrize("name", MODELS)
 def test_dtype_of_the_computation(name):
     models = {dtype: build(name, dtype=dtype)[0] for dtype in (jnp.bfloat16, jnp.float16)}
@@ -185,7 +185,7 @@ def test_dtype_of_the_parameters(name):
     assert all(leaf.dtype == jnp.bfloat16 for leaf in of_all)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["MLP", "GRUCell", "LSTMCell", "MinGRU", "SoftSwitch", "Highway"])
 def test_sharding_metadata(name):
     mesh = jax.make_mesh((2, 2), ("data", "model"), (jax.sharding.AxisType.Auto,) * 2)

@@ -164,7 +164,7 @@ def test_refuses_what_is_no_function():
         stabilize(3)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("cell", [nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell])
 def test_flax_cells_keep_their_values(cell):
     rnn = nnx.RNN(cell(5, 7, rngs=nnx.Rngs(0)))

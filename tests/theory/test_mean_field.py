@@ -92,7 +92,7 @@ def test_arrays_broadcast_and_vmap_gives_the_same():
     assert grid.q.dtype == jnp.float32
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("field", ["q", "chi1", "c", "xi_q", "xi_c"])
 def test_derivatives_of_first_and_second_order(field):
     def quantity(std):

@@ -121,6 +121,7 @@ def test_a_depth_is_that_of_the_network_without_the_layers_beyond():
     np.testing.assert_array_equal(found.weight.mantissa[3:], 0)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("batch_size", [4, 96])
 def test_agrees_with_float64_on_both_sides_of_the_gram_switch(batch_size):
     weights, batch = one_seed(draw(depth=40)), gaussian(jax.random.key(2), batch_size)
@@ -206,6 +207,7 @@ def test_seeds_are_independent_of_vmap():
         )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("residual", [False, True])
 def test_weights_that_are_drawn_again_give_what_stored_ones_give(residual):
     weights, batch = one_seed(draw()), digits(jax.random.key(1), 16)

@@ -107,6 +107,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
     assert squares.CALLS == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.slice
 @pytest.mark.parametrize("name", SEALED)
 @pytest.mark.parametrize("seed", range(6))
