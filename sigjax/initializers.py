@@ -85,6 +85,7 @@ def chrono(max_time: float | int, min_time: float | int = 2.0) -> Initializer:
       Initialiser, one independent draw per unit.
 
     Raises:
+      TypeError: for what is no number.
       ValueError: unless $2 \le T_{min} < T_{max}$ (below 2, a gate would forget rather than keep).
 
     Example:
@@ -134,6 +135,7 @@ def critical(activation: Activation, bias_std: float | int = 0.0) -> Initializer
       Initialiser of kernels `[..., in, out]`.
 
     Raises:
+      TypeError: for an activation that is no function, or a `bias_std` that is no number.
       ValueError: if no $\sigma_w$ between 0.1 and 100 is critical for this activation.
 
     Example:
@@ -166,6 +168,7 @@ def orthogonal_gain(activation: Activation, bias_std: float | int = 0.0) -> Init
       by $\sqrt{out/in}$ more, so that the variance of what comes out does not depend on it.
 
     Raises:
+      TypeError: for an activation that is no function, or a `bias_std` that is no number.
       ValueError: if no $\sigma_w$ between 0.1 and 100 is critical for this activation.
 
     Example:

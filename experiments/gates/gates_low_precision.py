@@ -87,7 +87,7 @@ class Config(Settings):
 
     @classmethod
     def quick(cls) -> "Config":
-        """A thousand steps and two; a copy over 800."""
+        """Errors over 1,000 and 2,000 steps; training on a delay of 800 steps."""
         return cls()
 
     @classmethod

@@ -85,6 +85,7 @@ def watch(every: int = 1, *, applied: bool = False) -> GradientTransformation:
       and there are none.
 
     Raises:
+      TypeError: if `every` is no integer.
       ValueError: if `every` is less than 1.
 
     Example:

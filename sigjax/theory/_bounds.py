@@ -30,6 +30,10 @@ def sigmoid_gradient_bound(weight_norms: ArrayLike, *, steepest: float = STEEPES
       $\log_{10}$ of the bounds for layers 1 to L, `[..., layers]`, the last one 0. A logarithm,
       since the bound itself leaves every dtype's range.
 
+    Raises:
+      TypeError: for what is no real numbers.
+      ValueError: for masked values, or norms without an axis of layers.
+
     Example:
       >>> import jax.numpy as jnp
       >>> print(sigmoid_gradient_bound(jnp.array([0.4, 4.0, 0.04])).round(2))
