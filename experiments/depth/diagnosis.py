@@ -8,7 +8,7 @@ three faults; and what a diagnosis costs beside the gradient.
 
     python -m experiments run diagnosis
 
-Time on 2 CPU cores: quick 45 s, paper 17 min. Must show: the probe's finding and rate, confirmed by
+Time on 2 CPU cores: quick 45 s, paper 11 min. Must show: the probe's finding and rate, confirmed by
 training: what it calls vanishing does not learn, what it does not, does; `jax.nn`'s bfloat16 slope
 at 8 is exactly 0, so the network as it is stays where it was; healthy architectures have no
 finding, broken ones have that of their fault, at its layer.

@@ -7,7 +7,7 @@ section 1 and figure 3: tree of 5 levels, 1000 features that flip with probabili
 
     python -m experiments run learning_curve
 
-Time on 2 CPU cores: quick 10 s, paper 4 min. Must show: from decoupled weights u(t) = s sigma(2st /
+Time on 2 CPU cores: quick 10 s, paper 3 min. Must show: from decoupled weights u(t) = s sigma(2st /
 tau - ln(s/u0 - 1)) to 1 %; from random weights the same shape in the same order.
 """
 
