@@ -29,7 +29,7 @@ NOTEBOOKS = [
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4, 2)
 @pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_runs_from_top_to_bottom(path):
     matplotlib.use("Agg")

@@ -93,7 +93,7 @@ CALLS = {
 X = np.linspace(0.05, 0.95, 20, dtype=np.float32).reshape(5, 4)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", CALLS)
 def test_a_program_for_any_number_of_examples(name):
     (examples,) = export.symbolic_shape("examples")

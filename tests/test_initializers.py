@@ -57,6 +57,7 @@ def test_chrono_refuses_times_out_of_order(times):
         chrono(*times)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("activation", "std"), [(jnp.tanh, 1.0), (jax.nn.relu, 2**0.5), (lambda x: x, 1.0)]
 )

@@ -100,6 +100,7 @@ def test_linearize_and_transpose(name):
     np.testing.assert_array_equal(transposed(jnp.ones_like(X))[0], linear(jnp.ones_like(X)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_sharded_over_devices(name):
     assert jax.device_count() == 4

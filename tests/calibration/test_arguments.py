@@ -135,6 +135,7 @@ OF_WEIGHTS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", OF_WEIGHTS)
 def test_constants_of_a_traced_function(name):
     found = OF_WEIGHTS[name]

@@ -126,6 +126,7 @@ def passed(points, parameter=1.0):
     return np.asarray(points.parameters)[np.asarray(points.exists)] / parameter
 
 
+@pytest.mark.proof
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])
 @pytest.mark.parametrize("residuals", VARIABLES, ids=["1", "2", "10 variables"])

@@ -82,7 +82,7 @@ def test_joint_arguments_are_named_in_errors(name):
         function(*shapes)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [n for n in UNARY if not n.startswith("sigmoid_linear")])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_shape_and_dtype_are_kept(name, dtype):

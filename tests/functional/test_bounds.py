@@ -35,6 +35,7 @@ CASES = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "arguments", "expected"), CASES)
 def test_python_numbers_are_not_rounded_before_they_meet(name, arguments, expected):
     found = getattr(sigjax, name)(*arguments)

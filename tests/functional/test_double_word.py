@@ -85,6 +85,7 @@ def test_logarithms_err_by_a_fraction_of_an_ulp(dtype):
     assert max(errors(jax.jit(words.log1p)(words.DoubleWord(t, rest)), truths)) < 0.2
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_logarithms_at_the_ends(dtype):
     high = jnp.asarray([0.0, -1.0, np.nan], dtype)

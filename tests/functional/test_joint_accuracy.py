@@ -9,7 +9,7 @@ from experiments.oracle.partials import errors, evaluate, multi_indices, truths
 from tests.partials import POINTS, assert_forward_mode_within_bounds, assert_within_bounds
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(14)
 @pytest.mark.parametrize("dtype", bounds.JOINT_ULP)
 @pytest.mark.parametrize("name", JOINTS)
 def test_partial_derivatives_to_the_second_order(name, dtype):

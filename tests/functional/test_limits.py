@@ -73,7 +73,7 @@ def test_values(name, dtype):
     np.testing.assert_array_equal(np.signbit(result[zero]), np.signbit(expected[zero]))
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", DERIVATIVES)
 def test_derivatives(name, dtype):

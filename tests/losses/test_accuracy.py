@@ -9,7 +9,7 @@ from tests.partials import assert_forward_mode_within_bounds, assert_within_boun
 pytestmark = pytest.mark.usefixtures("optimized")
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("dtype", bounds.JOINT_ULP)
 @pytest.mark.parametrize("name", LOSS_JOINTS)
 def test_partial_derivatives_to_the_second_order(name, dtype):

@@ -74,6 +74,7 @@ FORMS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMS)
 def test_value_and_gradients_are_those_of_the_definition(name, arguments):
     found = jax.jit(jax.value_and_grad(FORMS[name], (0, 1, 2, 3)))(*arguments)

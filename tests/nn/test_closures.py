@@ -100,7 +100,7 @@ called = nnx.jit(lambda model, x: model(x))
 
 
 @pytest.mark.slice
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 @pytest.mark.parametrize("name", MODELS)
 def test_copies_and_pickles(name, through):

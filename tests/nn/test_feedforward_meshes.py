@@ -116,7 +116,7 @@ CASES = [
 ]
 
 
-@pytest.mark.sampled(11)
+@pytest.mark.sampled(22)
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_mesh_gives_what_the_peer_gives_there_and_exchanges_no_more(name, kind):
     case = MODULES[name]

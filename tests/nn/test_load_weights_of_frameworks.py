@@ -37,7 +37,7 @@ LINEN = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", LINEN)
 def test_recurrent_cells_of_linen(name):
     make, peer = LINEN[name]

@@ -250,7 +250,7 @@ def test_a_cell_derived_from_ours_keeps_its_own_step():
 
     cell = Leaky(IN, HIDDEN, rngs=nnx.Rngs(0))
     np.testing.assert_array_equal(snn.RNN(cell)(X), nnx.RNN(cell)(X))
-    with pytest.raises(TypeError, match=r"'return_gates' needs a cell of sigjax\.nn"):
+    with pytest.raises(TypeError, match=r"'return_gates' must come with a cell of sigjax\.nn"):
         snn.RNN(cell)(X, return_gates=True)
 
 
@@ -283,5 +283,5 @@ def test_no_rngs_no_random_state():
 
 
 def test_one_forget_bias_only():
-    with pytest.raises(ValueError, match="'max_time' and 'forget_bias_init' both"):
+    with pytest.raises(ValueError, match="'max_time' and 'forget_bias_init' must not both"):
         snn.LSTMCell(3, 4, max_time=9, forget_bias_init=jax.nn.initializers.ones, rngs=nnx.Rngs(0))

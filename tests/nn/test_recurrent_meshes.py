@@ -55,7 +55,7 @@ PLACES = {
 }
 
 
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(18)
 @pytest.mark.parametrize(
     ("place", "kind"),
     [*((place, EXPLICIT) for place in PLACES), ("features of both", AUTO)],

@@ -141,7 +141,7 @@ def value_and_gradients(model, inputs, of=nnx.Param):
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(24)
+@pytest.mark.sampled(48)
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("name", MODULES)
 def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):
@@ -169,7 +169,7 @@ def test_what_replaces_a_linear_layer_is_called_and_learns(name, replacement):
         np.testing.assert_allclose(of_lora["lora_b"][...], a.mT @ g, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", MODULES)
 def test_lora_parameters_alone_are_trained(name):
     """The filter of a fine-tuning run sees them, and only them."""

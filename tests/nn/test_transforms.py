@@ -77,7 +77,7 @@ def test_nnx_grad_is_jax_grad_over_the_split_state(name):
     assert all(jnp.any(leaf != 0) for leaf in leaves)
 
 
-@pytest.mark.sampled(4, 1)
+@pytest.mark.sampled(8, 1)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_along_the_gradient_lowers_the_loss(name):
     """The gradient's own oracle: the loss's slope along it is minus its squared norm."""

@@ -36,7 +36,7 @@ def restored(model, before):
     return model
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", TRIED)
 def test_is_healthy_and_each_fault_is_found(name):
     model, loss, batch = ARCHITECTURES[name]()

@@ -58,7 +58,7 @@ def square(model, x):
     return jnp.mean(model(x) ** 2)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("state", SHIFTS)
 def test_our_sigmoid_attention(state):
     """In blocks, which are summed: the sums are those of the weights that it returns."""

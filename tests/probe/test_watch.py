@@ -194,7 +194,7 @@ def test_lost_updates_of_a_module_are_named_and_parameters_are_asked_for():
     assert [f.layers for f in optimizer.opt_state[1].findings] == [("kernel",)]
     assert watch().init({"w": jnp.ones(2)}).findings == []
     last = watch(applied=True)
-    with pytest.raises(ValueError, match="needs the parameters"):
+    with pytest.raises(ValueError, match="'params' must be given"):
         last.update({"w": jnp.ones(2)}, last.init({"w": jnp.ones(2)}))
 
 

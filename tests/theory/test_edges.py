@@ -95,6 +95,7 @@ def linear(x):
     return x
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("weight", "bias"), [(0.0, 0.5), (1e-30, 1e-5), (0.999, 1e3), (0.5, 1e5)])
 def test_mean_field_of_a_linear_network_at_the_ends(weight, bias):
     """Its variance is b^2 / (1 - w^2)."""

@@ -87,7 +87,7 @@ def numpy_profile(weights, batch, activation="sigmoid"):
     return np.array(found[::-1]).T
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])

@@ -11,6 +11,7 @@ from sigjax.nn._rg_lru._sequence import CHUNK
 from tests.nn.rg_lru.units import data, program, unit
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("place", "state"),
     [(P(None, ("d", "m")), None), (P(None, "d", "m"), P("d", "m"))],
