@@ -70,7 +70,7 @@ class Config(Settings):
     @classmethod
     def quick(cls) -> "Config":
         """Up to 2,000 layers of 256."""
-        return cls(rounds=3)
+        return cls(rounds=2)
 
     @classmethod
     def paper(cls) -> "Config":
