@@ -62,7 +62,7 @@ def saxe_curve(
     given: dict[str, ArrayLike] = {"time": time, "singular_value": singular_value}
     given |= {"initial": initial, "time_constant": time_constant}
     given = check_numbers(**given)
-    check_shapes("theory.saxe_curve", **given)
+    check_shapes("sigjax.theory.saxe_curve", **given)
     return _saxe_curve(None, *given.values())
 
 
@@ -169,7 +169,7 @@ def saxe_half_time(
     given: dict[str, ArrayLike] = {"singular_value": singular_value, "initial": initial}
     given |= {"time_constant": time_constant}
     given = check_numbers(**given)
-    check_shapes("theory.saxe_half_time", **given)
+    check_shapes("sigjax.theory.saxe_half_time", **given)
     return _saxe_half_time(None, *given.values())
 
 
