@@ -8,7 +8,7 @@ several ways to write the sigmoid.
     python -m experiments run speed
     taskset -c 0 python -m experiments run speed --force      (on one core)
 
-Time on 2 CPU cores: quick 70 s, paper 8 minutes. sigmoid, silu and logit should take no
+Time on 2 CPU cores: quick 60 s, paper 8 minutes. sigmoid, silu and logit should take no
 longer than jax.nn's (0.97 allows for the clock); softplus and log_sigmoid forward 1.0, vjp 1.7
 and hvp 2.0 times less. A shared machine's clock passes no verdict: the ratios are reported.
 All contestants run in one process, in an order drawn anew each round; compilation is apart.

@@ -149,8 +149,8 @@ class Attention(nnx.MultiHeadAttention):
         *batch, length, heads, features = self.cached_key.shape
         if key.shape != (*batch, 1, heads, features):
             raise ValueError(
-                f"{name}: one position at a time is decoded, and its keys must have the "
-                f"cache's shape {(*batch, 1, heads, features)}, got {key.shape}"
+                f"{name}: one position at a time is decoded, and its keys must have the cache's "
+                f"shape {(*batch, 1, heads, features)}, got {key.shape}"
             )
         index = self.cache_index[...]
         at = (*(jnp.zeros_like(index) for _ in batch), index)

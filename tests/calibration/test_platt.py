@@ -197,7 +197,7 @@ def test_derivative_is_that_of_the_optimum():
 
 
 def test_float32_reaches_the_double_optimum():
-    scores, labels = problem(13, 300)
+    scores, labels = problem(13, 2000)
     single = fit_platt(scores.astype(np.float32), labels)
     with jax.enable_x64(True):
         double = fit_platt(scores, labels)

@@ -1,5 +1,7 @@
 """Value and two derivatives of every unary function, against float64 truths and mpmath."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -21,6 +23,17 @@ DERIVATIVES = [(name, order) for name, orders in TRUTHS.items() for order in ran
 FAITHFUL = [name for name in TRUTHS if subjects.has("sigjax faithful", name, "float32")]
 
 
+def assert_small_where_the_truth_is(name, order, x, result):
+    """By less than 2^-6 above the smallest normal number; the judge grants bfloat16 2^-4."""
+    with np.errstate(invalid="ignore"), jax.enable_x64(True):  # some NaNs signal
+        wide, found = x.astype(np.float64), result.astype(np.float64)
+        truth = np.asarray(TRUTHS[name][order](jnp.asarray(wide)))
+    smallest = float(jnp.finfo(x.dtype).smallest_normal)
+    flushed = (np.abs(wide) < 2.0**-126) & (wide != 0) & (order > 0)  # as the judge has it
+    small = (np.abs(truth) < smallest) & ~flushed
+    np.testing.assert_array_less(np.abs(found[small]), smallest * (1 + 2**-6))
+
+
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(("name", "order"), DERIVATIVES)
@@ -30,6 +43,7 @@ def test_every_16_bit_number_is_rounded_once(name, order, dtype):
     found = worst(x, errors(name, order, x, result))
     assert found.wrong == 0
     assert found.ulp <= bounds.ROUNDED_ONCE_ULP, found
+    assert_small_where_the_truth_is(name, order, x, result)
 
 
 @pytest.mark.sampled(2)
